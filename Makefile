@@ -1,0 +1,54 @@
+# Everything works from a fresh clone with Python 3.11 or later and make; the environment is .venv in this folder.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format generate chaos bench kafka lock clean
+
+help: ## what this file can do
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Polku needs Python 3.11 or later: install it, or name it: make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP) ## the bank-card story, end to end, on this machine
+	@$(BIN)/polku demo
+
+test: $(STAMP) ## all tests; those about faults and guarantees need Apache Kafka and say so
+	$(BIN)/python -m pytest --ignore=tests/chaos $(ARGS)
+
+check: $(STAMP) ## lint, types, dependency rule, generated files
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m schemas.generate --check
+
+format: $(STAMP) ## let ruff put the code in order
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+generate: $(STAMP) ## write the generated files anew
+	$(BIN)/python -m schemas.generate
+
+chaos: $(STAMP) ## kill, freeze and cut off workers and brokers, and check that nothing is lost or doubled
+	POLKU_REQUIRE_KAFKA=1 $(BIN)/python -m pytest tests/chaos tests/integration/test_faults.py $(ARGS)
+
+bench: $(STAMP) ## events per second beside a peer doing the same work; writes build/bench.json
+	$(BIN)/python -m tests.benchmarks.run $(ARGS)
+
+kafka: $(STAMP) ## a real Apache Kafka in the foreground; prints its address
+	@$(BIN)/python -m tests.support.kafka
+
+lock: $(STAMP) ## pin every dependency with its hashes: requirements.lock
+	$(BIN)/pip-compile -q --extra dev --output-file requirements.lock pyproject.toml
+
+clean: ## remove the environment and everything built
+	rm -rf .venv build dist *.egg-info

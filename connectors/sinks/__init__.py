@@ -1,0 +1,1 @@
+"""One file per channel technology. Which there are stands in `connectors/registry.py`."""

@@ -1,0 +1,1 @@
+"""What crosses a border of Polku: published contracts, the journal's entries, definitions, and their encodings."""

@@ -1,0 +1,34 @@
+"""The decision: why something was sent or not sent. Published contract: `avro/decision.avsc`."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """One verdict.
+
+    `verdict`: sent, held, refused, withdrawn, ended, merged or ignored. `gate` is the rule that decided
+    (duplicate, consent, do-not-contact, hold, ceiling, channel, journey, stale, ...), `reason` a machine-readable
+    word of that gate, `value` what was found and `bound` what was asked for. `action_id` is None where no action
+    was proposed. `event_id` is the cause (None: a timer). `decision_id` is deterministic.
+    """
+
+    decision_id: str
+    profile: str
+    customer: str | None
+    verdict: str
+    gate: str
+    reason: str
+    at: int
+    action_id: str | None = None
+    action: str | None = None
+    channel: str | None = None
+    purpose: str | None = None
+    journey: str | None = None
+    journey_version: int | None = None
+    instance_id: str | None = None
+    stage: str | None = None
+    event_id: str | None = None
+    value: str | None = None
+    bound: str | None = None

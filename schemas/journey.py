@@ -1,0 +1,183 @@
+"""The journey language: what people write in YAML, as typed models. The reference is docs/journey-language.md."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
+
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
+
+from schemas.policy import DurationText, EventType, Model, Name, Word
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+Expression = Annotated[str, Field(min_length=1, max_length=2000, description="CEL expression")]
+Again = Annotated[
+    str,
+    Field(
+        pattern=r"^(never|always|after [1-9][0-9]{0,5}(s|m|h|d|w))$",
+        description="may a customer come back: never, always, or after a time since the last one ended",
+        examples=["never", "always", "after 30d"],
+    ),
+]
+After = Annotated[
+    str,
+    Field(
+        pattern=r"^[1-9][0-9]{0,5}(s|m|h|d|w)( of silence)?$",
+        description="a time since the stage was entered, or of silence: without any event of this customer",
+        examples=["24h", "30m of silence"],
+    ),
+]
+Params = dict[Word, Any]
+
+TRIGGERS = ("when", "after", "on arrival")
+# Parameters with a meaning of their own; every other one is handed to the channel.
+PARAMETERS = ("purpose", "template", "channel", "expires", "priority", "to", "link", "reason", "traits")
+# Of these, the ones that stand as they are written and are never computed.
+FIXED = ("purpose", "template", "channel", "expires", "priority", "traits")
+
+
+class BrokenRule(NamedTuple):
+    """A rule between the keys of one object: the key it is about (None: the object), what is wrong, the way out."""
+
+    key: str | None
+    message: str
+    way_out: str
+
+
+def handler_rules(handler: Mapping[str, Any]) -> Iterator[BrokenRule]:
+    """Find the broken rules of one handler as written: one trigger, something to do, one way on."""
+    triggers = [key for key in handler if key in TRIGGERS]
+    if not triggers:
+        yield BrokenRule(
+            None,
+            "this handler never runs: it has no 'when', 'after' or 'on arrival'",
+            "begin it with 'when: <event type>', 'after: <time>' or 'on arrival:'",
+        )
+    for key in triggers[1:]:
+        yield BrokenRule(
+            key, f"a handler has one trigger, and this one has '{triggers[0]}' and '{key}'", "make two handlers of it"
+        )
+    for key, value in handler.items():
+        if value is None and key != "on arrival":
+            yield BrokenRule(key, f"'{key}' has no value", "write its value, or leave the key out")
+    if not any(handler.get(key) for key in ("set", "do", "to")) and "end" not in handler:
+        yield BrokenRule(None, "this handler does nothing", "give it 'set', 'do', 'to' or 'end: true', or leave it out")
+    if handler.get("to") and handler.get("end") is True:
+        yield BrokenRule(
+            "end",
+            "a handler goes 'to' a stage or ends the journey, not both",
+            "put 'end: true' into an 'on arrival' handler of that stage, or leave one out",
+        )
+    if handler.get("end") is False:
+        yield BrokenRule("end", "'end: false' says nothing", "leave it out, or write 'end: true'")
+
+
+def _one_kind(action: object) -> object:
+    if isinstance(action, dict) and len(action) != 1:
+        raise PydanticCustomError(
+            "one_kind",
+            "an action is one kind with its parameters, and this one has {count} keys",
+            {"count": len(action)},
+        )
+    return action
+
+
+class Entry(Model):
+    """How a customer comes into a journey: an event, perhaps with a condition."""
+
+    when: Annotated[EventType, Field(description="the type of the event")]
+    if_: Annotated[
+        Expression | SkipJsonSchema[None], Field(alias="if", description="only if this holds of the event")
+    ] = None
+    set: Annotated[dict[Word, Expression], Field(description="variables to set from the event")] = {}  # noqa: RUF012 - pydantic copies it
+    to: Annotated[
+        Name | SkipJsonSchema[None], Field(description="the stage one comes into; the first when left out")
+    ] = None
+
+
+class Handler(Model):
+    """A reaction of a stage: *when* an event comes, *after* a time or *on arrival*; *if*; *set*, *do*, *to*, *end*."""
+
+    when: Annotated[
+        EventType | Annotated[list[EventType], Field(min_length=1, max_length=50)] | SkipJsonSchema[None],
+        Field(description="the type of the event, or several types"),
+    ] = None
+    after: After | SkipJsonSchema[None] = None
+    arrival: Annotated[None, Field(alias="on arrival", description="when the stage is entered; has no value")] = None
+    if_: Annotated[Expression | SkipJsonSchema[None], Field(alias="if", description="only if this holds")] = None
+    set: Annotated[dict[Word, Expression], Field(description="variables of the journey to set, before `do`")] = {}  # noqa: RUF012 - pydantic copies it
+    do: Annotated[
+        list[
+            Annotated[
+                dict[Word, Params],
+                BeforeValidator(_one_kind),
+                Field(
+                    description="one kind and its parameters",
+                    json_schema_extra={"minProperties": 1, "maxProperties": 1},
+                ),
+            ]
+        ],
+        Field(description="actions, in order", max_length=50),
+    ] = []  # noqa: RUF012 - pydantic copies it
+    to: Annotated[Name | SkipJsonSchema[None], Field(description="the stage to go to")] = None
+    end: Annotated[bool, Field(description="the journey ends")] = False
+
+    @property
+    def on_arrival(self) -> bool:
+        """Whether the handler runs when its stage is entered: a key without a value, so only its presence tells."""
+        return "arrival" in self.model_fields_set
+
+    @model_validator(mode="after")
+    def _rules(self) -> Self:
+        written = self.model_dump(by_alias=True, exclude_unset=True)
+        for rule in handler_rules(written):
+            raise PydanticCustomError("rule", "{rule}; {way_out}", {"rule": rule.message, "way_out": rule.way_out})
+        return self
+
+    @model_serializer(mode="wrap")
+    def _keep_arrival(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = serialise(self)
+        written.pop("on arrival", None)
+        written.pop("arrival", None)
+        if self.on_arrival:
+            written = {"on arrival": None, **written}
+        return written
+
+
+class Journey(Model):
+    """One journey: how one enters, its stages in order, what holds in any stage, its goal and when one may come again.
+
+    Actions (`do`) are one-key objects: the kind of action, with its parameters. Parameters `purpose`, `template`,
+    `channel`, `expires`, `priority`, `to`, `link`, `reason` and `traits` (names of traits that go along) have a meaning
+    of their own; the others are handed to the channel.
+    """
+
+    journey: Annotated[Name, Field(description="the name; versions of one journey share it")]
+    title: Annotated[str, Field(max_length=200, description="what people call it")] = ""
+    version: Annotated[int, Field(ge=1, le=1_000_000, description="raised with every published change")]
+    purpose: Annotated[
+        Name | SkipJsonSchema[None],
+        Field(description="the purpose of its actions, unless the action or its kind says otherwise"),
+    ] = None
+    goal: Annotated[
+        Name | Annotated[list[Name], Field(min_length=1)] | SkipJsonSchema[None],
+        Field(description="the stage, or stages, whose reaching is a conversion"),
+    ] = None
+    enter: Annotated[
+        Entry | Annotated[list[Entry], Field(min_length=1, max_length=50)],
+        Field(description="the way in, or several; the first that fits counts"),
+    ]
+    again: Again = "never"
+    stale_after: Annotated[
+        DurationText, Field(description="an event older than this on arrival enters and sends nothing")
+    ] = "1d"
+    stages: Annotated[
+        dict[Name, list[Handler]],
+        Field(min_length=1, max_length=200, description="the stages, in the order of progress, with their handlers"),
+    ]
+    any_stage: Annotated[
+        list[Handler], Field(alias="any stage", description="handlers of every stage, after the stage's own")
+    ] = []  # noqa: RUF012 - pydantic copies it

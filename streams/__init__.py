@@ -1,0 +1,1 @@
+"""Polku's engine and the program around it."""

@@ -1,0 +1,158 @@
+"""What is wrong with definitions beyond their shape: everything that would fail, or quietly do nothing, when they run.
+
+`check` gathers what `streams.definitions` found, and what is found here and in `streams.stagegraph`,
+`streams.actionchecks` and `streams.templates`, each at the line and column of the very value.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from streams.actionchecks import ActionChecks
+from streams.definitions import Definitions, Document, load
+from streams.engine.conditions import ExpressionError, Scope, compile_condition, compile_expression, compile_parameter
+from streams.policywords import PolicyWords, policy_problems
+from streams.problems import Problem, choose, errors
+from streams.shapes import entries, handlers
+from streams.stagegraph import StageGraph
+from streams.templates import template_problems, unused_templates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from streams.yamltext import Node
+
+_COUNTED = re.compile(r"""\bjourney\.count\((["'])([^"']*)\1\)""")
+_WORD = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
+def check_directory(folder: str | Path) -> list[Problem]:
+    """Everything wrong with the definitions in a folder, in order of file, line and column."""
+    return check(load(folder))
+
+
+def check(definitions: Definitions) -> list[Problem]:
+    """Everything wrong with loaded definitions, in order of file, line and column."""
+    found = list(definitions.problems)
+    policies = [document for document in definitions.documents if document.kind == "policy"]
+    words = PolicyWords(policies[0].root) if policies else None
+    for document in policies:
+        found += policy_problems(document, definitions.templates)
+    used: set[str] = set()
+    for document in definitions.documents:
+        if document.kind == "journey" and document.root.kind == "map":
+            checks = JourneyChecks(document, words, definitions)
+            found += checks.problems()
+            used |= checks.templates
+    found += template_problems(definitions.templates, words)
+    if not errors(found):
+        found += unused_templates(definitions.templates, used)
+    return sorted(set(found))
+
+
+@dataclass(slots=True)
+class JourneyChecks:
+    """The checks of one journey."""
+
+    document: Document
+    words: PolicyWords | None
+    definitions: Definitions
+    templates: set[str] = field(default_factory=set)
+
+    def problems(self) -> Iterator[Problem]:
+        """Everything wrong with it beyond its shape."""
+        root, file = self.document.root, self.document.file
+        yield from StageGraph(root, file).problems()
+        yield from self._counted(root)
+        variables = self._variables(root)
+        for entry in entries(root):
+            yield from self._condition(entry, Scope(event=True, vars=frozenset(), traits=None))
+            yield from self._sets(entry, Scope(event=True, vars=variables, traits=None))
+        actions = ActionChecks(self.document, self.words, self.definitions.templates, variables)
+        for stage, _, handler in handlers(root):
+            scope = Scope(event="when" in handler.fields, vars=variables, traits=None)
+            if stage is None and "when" not in handler.fields:
+                yield from self._not_anywhere(handler)
+            yield from self._condition(handler, scope)
+            yield from self._sets(handler, scope)
+            for kind, params, place in _actions(handler):
+                yield from actions.problems(kind, params, place)
+                for name, node in params.fields.items():
+                    yield from self._parameter(node, replace(scope, links=name == "link"))
+        yield from actions.journey_problems()
+        self.templates |= actions.used
+
+    def _counted(self, root: Node) -> Iterator[Problem]:
+        """Events that `journey.count` asks for and the journey does not listen to: it counts what it listens to."""
+        written = [node for _, _, node in handlers(root)] + entries(root)
+        whens = [node for each in written if (node := each.get("when")) is not None]
+        types = {item.value for node in whens for item in (node.items or [node]) if isinstance(item.value, str)}
+        for each in written:
+            sets = each.get("set")
+            for node in (each.get("if"), *(sets.fields.values() if sets is not None else ())):
+                if node is None or not isinstance(node.value, str):
+                    continue
+                for found in _COUNTED.finditer(node.value):
+                    if found[2] not in types:
+                        message = f"this is always 0: the journey does not listen to '{found[2]}'"
+                        way_out = choose(found[2], sorted(types)) + "; profile.count counts every event"
+                        line, column = node.place(found.start(2))
+                        yield Problem(self.document.file, line, column, message, way_out)
+
+    def _variables(self, root: Node) -> frozenset[str]:
+        written = [node for _, _, node in handlers(root)] + entries(root)
+        return frozenset(name for node in written if (sets := node.get("set")) for name in sets.fields)
+
+    def _not_anywhere(self, handler: Node) -> Iterator[Problem]:
+        for trigger in ("after", "on arrival"):
+            if trigger in handler.fields:
+                message = f"'{trigger}' has no meaning under 'any stage', only 'when' has"
+                way_out = "put the handler into the stages it is for"
+                yield Problem(self.document.file, *handler.key_place(trigger), message, way_out)
+
+    def _condition(self, handler: Node, scope: Scope) -> Iterator[Problem]:
+        node = handler.get("if")
+        if node is not None and not node.spoilt and isinstance(node.value, str):
+            yield from self._compiled(node, compile_condition, scope)
+        elif node is not None and isinstance(node.value, bool):
+            message = f"this condition is always {str(node.value).lower()}"
+            yield Problem(self.document.file, node.line, node.column, message, "write a condition, or leave 'if' out")
+
+    def _sets(self, handler: Node, scope: Scope) -> Iterator[Problem]:
+        sets = handler.get("set")
+        for node in sets.fields.values() if sets is not None else ():
+            if isinstance(node.value, str) and not node.spoilt:
+                yield from self._compiled(node, compile_expression, scope)
+
+    def _parameter(self, node: Node, scope: Scope) -> Iterator[Problem]:
+        if not _spoilt(node):
+            yield from self._compiled(node, compile_parameter, scope)
+
+    def _compiled(self, node: Node, compiler: Any, scope: Scope) -> Iterator[Problem]:
+        try:
+            compiler(node.plain(), scope)
+        except ExpressionError as error:
+            for step in error.path:
+                node = node.get(step) or node
+            line, column = node.place(max(error.column - 1, 0))
+            message, _, way_out = error.message.partition("; ")
+            if error.suggestion:
+                way_out = f"did you mean '{error.suggestion}'?" + (f" {way_out}" if way_out else "")
+            yield Problem(self.document.file, line, column, message, way_out or "see docs/journey-language.md")
+
+
+def _spoilt(node: Node) -> bool:
+    return node.spoilt or any(map(_spoilt, node.items)) or any(map(_spoilt, node.fields.values()))
+
+
+def _actions(handler: Node) -> Iterator[tuple[str, Node, tuple[int, int]]]:
+    """Kind, parameters and place of every action of a handler that has the shape of one."""
+    do = handler.get("do")
+    for action in do.items if do is not None else ():
+        if action.kind == "map" and len(action.fields) == 1:
+            ((kind, params),) = action.fields.items()
+            if params.kind == "map" and _WORD.fullmatch(kind):
+                yield kind, params, action.key_place(kind)

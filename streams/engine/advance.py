@@ -1,0 +1,175 @@
+"""One entry, one step: `advance` is the whole engine seen from outside.
+
+It applies an entry of the journal to the state of the profile it is for, at a time it is given, under rules it is
+given. The state is changed in place (one writer per profile owns it); every effect is appended to the step.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from schemas.decision import Decision
+from schemas.identifiers import CUSTOMER
+from schemas.journal import Event, Forward, Outcome, ProfileEntry, Unite
+from schemas.touchpoint import (
+    CONSENT_GIVEN,
+    CONSENT_WITHDRAWN,
+    CONTACT_ALLOWED,
+    CONTACT_FORBIDDEN,
+    PROFILE_UPDATED,
+)
+from streams.engine import bounds, gates, identity, journeys
+from streams.engine.ids import digest, uuid5
+from streams.engine.merge import consent_rank, settle
+from streams.engine.profile import Case, Consent, Profile, Trait, remember
+
+if TYPE_CHECKING:
+    from streams.engine.rules import Rules
+    from streams.engine.step import Step
+
+CONTACT_WINDOW = 31 * 86_400_000  # the longest rolling window of a cap, 30 days, and a day for time zones
+PRUNE_AT = 32  # contacts kept before old ones are looked for
+
+
+def advance(profile: Profile, entry: ProfileEntry, rules: Rules, step: Step) -> None:
+    """Apply `entry` to `profile`, its owner's state, at `step.watermark`."""
+    if (
+        type(entry) is Event
+        and not entry.claims
+        and not profile.parked
+        and profile.alias is None
+        and profile.id.startswith("customer:")
+    ):
+        # Most entries by far: nothing to ask or wait for. The general way would do the same, 2 us later.
+        apply(profile, entry, rules, step)
+    else:
+        if not isinstance(entry, Event | Outcome | Forward | Unite):
+            # These carry no time of their own; they act at the time the profile has reached.
+            profile.now = max(step.watermark, profile.now)
+        protocol = identity.customer if profile.is_customer else identity.identifier
+        protocol(profile, entry, rules, step, apply)
+    if len(profile.contacts) > PRUNE_AT:
+        gates.prune(profile, profile.now, CONTACT_WINDOW)
+
+
+def apply(profile: Profile, entry: Event | Outcome, rules: Rules, step: Step) -> None:
+    """Apply an event or outcome whose turn has come, after the timers due by its `now`."""
+    now = max(entry.origin.time, step.watermark, profile.now)
+    if profile.wake and profile.wake <= now:
+        journeys.fire(profile, rules, now, step)
+    profile.now = now
+    if isinstance(entry, Outcome):
+        _outcome(profile, entry, now, rules, step)
+    elif _event(profile, entry, now, rules, step) or rules.silence:
+        # Else no stage changed and no timer counts from the last touchpoint: the next is due when it was.
+        profile.wake = journeys.next_due(profile, rules)
+
+
+def _outcome(profile: Profile, entry: Outcome, now: int, rules: Rules, step: Step) -> None:
+    if not remember(profile, digest(entry.outcome_id), now):
+        step.stats.duplicates += 1
+        return
+    contact = profile.contacts.get(entry.action_id)
+    gates.outcome(profile, entry, now, step)
+    if contact is not None and entry.kind in {"unsubscribed", "complained"}:
+        _consent(profile, contact.purpose, Consent(False, min(entry.at, now), entry.outcome_id), rules)
+        settle(profile, rules, now, step)
+
+
+def _consent(profile: Profile, purpose: str, consent: Consent, rules: Rules, *, person: bool = True) -> None:
+    key = gates.consent_key(purpose, rules, person=person)
+    known = profile.consents.get(key)
+    if known is None or consent_rank(consent) > consent_rank(known):
+        profile.consents[key] = consent
+        bounds.bound_consents(profile)
+
+
+def _event(profile: Profile, event: Event, now: int, rules: Rules, step: Step) -> bool:
+    """Apply a touchpoint; whether an instance may have changed."""
+    if not remember(profile, digest(event.event_id), now):
+        step.stats.duplicates += 1
+        return False
+    step.stats.events += 1
+    source = f"{profile.id}#{profile.generation}" if profile.generation else profile.id
+    kind = event.type
+    counts = profile.counts.get(source)
+    if counts is not None and kind in counts:
+        counts[kind] += 1
+    else:
+        bounds.count(profile, source, kind)
+    profile.activity = max(profile.activity, now)
+    if kind in UNDERSTOOD:
+        _understand(profile, event, now, rules, step)
+    if kind in rules.holds_by_type:
+        _cases(profile, event, now, rules, step)
+    stirred = journeys.on_event(profile, event, now, rules, step)
+    for instance in profile.instances.values():
+        if instance.held:
+            # Not only when a case closes: a merge or a new policy may end a hold, and send nothing themselves.
+            gates.release(profile, rules, now, step)
+            break
+    return stirred
+
+
+UNDERSTOOD = frozenset({PROFILE_UPDATED, CONSENT_GIVEN, CONSENT_WITHDRAWN, CONTACT_FORBIDDEN, CONTACT_ALLOWED})
+
+
+def _understand(profile: Profile, event: Event, now: int, rules: Rules, step: Step) -> None:
+    """What the event says of the profile itself: traits, consents, contact."""
+    at = min(event.occurred_at, now)
+    known = CUSTOMER in event.identifiers
+    if event.type == PROFILE_UPDATED:
+        _traits(profile, event, at, now, step, known=known)
+        if profile.contact is not None and not profile.contact.granted:
+            gates.suppress(profile, rules, now, step)  # addresses that were not known when contact was forbidden
+    elif event.type in {CONSENT_GIVEN, CONSENT_WITHDRAWN}:
+        word = Consent(event.type == CONSENT_GIVEN, at, event.event_id)
+        _consent(profile, str(event.properties.get("purpose")), word, rules, person=known)
+        settle(profile, rules, now, step)
+    else:
+        word = Consent(event.type == CONTACT_ALLOWED, at, event.event_id)
+        if profile.contact is None or consent_rank(word) > consent_rank(profile.contact):
+            profile.contact = word
+            gates.suppress(profile, rules, now, step)
+        settle(profile, rules, now, step)
+
+
+def _traits(profile: Profile, event: Event, at: int, now: int, step: Step, *, known: bool) -> None:
+    too_large = ""
+    for name, value in event.properties.items():
+        if isinstance(value, str | list | dict) and bounds.size(value) > bounds.MAX_TRAIT_BYTES:
+            too_large = too_large or name
+            continue
+        trait, former = Trait(value, int(known), at, event.event_id), profile.traits.get(name)
+        if former is None or bounds.trait_rank(trait) > bounds.trait_rank(former):
+            profile.traits[name] = trait
+    bounds.bound_traits(profile)
+    if too_large:
+        step.decisions.append(
+            Decision(
+                decision_id=uuid5("decision", profile.id, "limits", event.event_id),
+                profile=profile.id,
+                customer=profile.customer,
+                verdict="ignored",
+                gate="limits",
+                reason="trait-too-large",
+                at=now,
+                event_id=event.event_id,
+                value=too_large,
+                bound=f"{bounds.MAX_TRAIT_BYTES} bytes",
+            )
+        )
+
+
+def _cases(profile: Profile, event: Event, now: int, rules: Rules, step: Step) -> None:
+    """Cases that begin or end with the event."""
+    for name, begins in rules.holds_by_type.get(event.type, ()):
+        number = str(event.properties.get(rules.policy.holds[name].case, ""))[:200]
+        key = f"{name}/{number}"
+        case = profile.cases.get(key, Case())
+        if begins:
+            profile.cases[key] = Case(max(case.opened, now), case.closed)
+            settle(profile, rules, now, step)
+        elif gates.is_open(case):
+            profile.cases[key] = Case(case.opened, max(case.closed, now))
+    bounds.bound_cases(profile)

@@ -1,0 +1,442 @@
+"""The life of journey instances: entry, reactions, arrival, timers, goals, ends. All that moves a stage lives here.
+
+An event is offered to the current stage's handlers first; the first whose condition holds reacts. Unless that moved
+or ended the instance, the handlers of *any stage* are asked in the same way. So one event takes at most one branch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from schemas.action import Link
+from schemas.decision import Decision
+from schemas.journal import Event
+from streams.engine import gates
+from streams.engine.bounds import MAX_VARS_BYTES, size
+from streams.engine.cel_functions import is_path
+from streams.engine.conditions import Absent
+from streams.engine.ids import action_id, instance_id, uuid5
+from streams.engine.profile import Held, Instance, Profile
+from streams.engine.rules import ALWAYS, NEVER, CompiledJourney, Entrance, Reaction, Rules, Stage
+from streams.engine.step import Step, Transition
+
+# An instance that arrives more often within one step is in a loop without time; it ends. Stories arrive once or twice.
+MAX_ARRIVALS = 20
+# Timers of one profile that fire at one moment of the journal. A week of hourly reminders takes 168.
+MAX_ROUNDS = 1000
+
+
+class Traits:
+    """A read-only view of trait values for conditions."""
+
+    __slots__ = ("_traits",)
+
+    def __init__(self, traits: dict[str, Any]) -> None:
+        self._traits = traits
+
+    def __getitem__(self, name: str) -> Any:
+        return self._traits[name].value
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._traits
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value, or `default`."""
+        trait = self._traits.get(name)
+        return default if trait is None else trait.value
+
+
+class Moment:
+    """What a condition sees: profile, instance (None before entry), event (None for a timer), and time."""
+
+    __slots__ = ("event", "instance", "now", "profile", "rules", "sent_before", "step")
+
+    def __init__(self, profile: Profile, event: Event | None, now: int, rules: Rules, step: Step) -> None:
+        self.profile, self.event, self.now, self.rules, self.step = profile, event, now, rules, step
+        self.instance: Instance | None = None
+        self.sent_before = len(step.actions)
+
+    @property
+    def event_time(self) -> int:
+        """When the event happened (ms), never later than now."""
+        return self.now if self.event is None else min(self.event.occurred_at, self.now)
+
+    @property
+    def traits(self) -> Traits:
+        """The profile's traits."""
+        return Traits(self.profile.traits)
+
+    @property
+    def vars(self) -> dict[str, Any]:
+        """The instance's variables."""
+        return self.instance.vars if self.instance is not None else {}
+
+    @property
+    def stage(self) -> str:
+        """The instance's stage."""
+        return self.instance.stage if self.instance is not None else ""
+
+    @property
+    def profile_id(self) -> str:
+        """The profile's kind:id."""
+        return self.profile.id
+
+    def count(self, event_type: str | None) -> int:
+        """Touchpoints the journey listens to since entry, of one type or all."""
+        if self.instance is None:
+            return 0
+        counts = self.instance.counts
+        return sum(counts.values()) if event_type is None else counts.get(event_type, 0)
+
+    def profile_count(self, event_type: str | None) -> int:
+        """Touchpoints of the profile, of one type or all."""
+        return self.profile.total(event_type)
+
+
+def holds(condition: Callable[[Any], bool] | None, moment: Moment) -> bool:
+    """Whether a condition holds; one that touches something absent is false as a whole, and counted."""
+    if condition is None:
+        return True
+    try:
+        return condition(moment)
+    except Absent:
+        moment.step.stats.absent += 1
+        return False
+
+
+def _assign(instance: Instance, sets: tuple[tuple[str, Any], ...], moment: Moment) -> None:
+    for name, value in sets:
+        try:
+            found = value(moment)
+        except Absent:
+            moment.step.stats.absent += 1
+            continue
+        if isinstance(found, str | list | dict) and size(instance.vars | {name: found}) > MAX_VARS_BYTES:
+            moment.step.stats.absent += 1
+        else:
+            instance.vars[name] = found
+
+
+def on_event(profile: Profile, event: Event, now: int, rules: Rules, step: Step) -> bool:
+    """Offer a touchpoint to every journey it could concern; whether any of them may have changed anything."""
+    kind, instances = event.type, profile.instances
+    moment: Moment | None = None
+    for journey in rules.listeners.get(kind, ()):
+        instance = instances.get(journey.name)
+        if instance is not None and not instance.ended:
+            if instance.version != journey.version or not _concerns(journey, instance, kind):
+                continue
+            moment = moment or Moment(profile, event, now, rules, step)
+            _react(journey, instance, moment)
+        elif kind in journey.enter:
+            moment = moment or Moment(profile, event, now, rules, step)
+            _enter(journey, instance, moment)
+    active = rules.active
+    for instance in instances.values():
+        if instance.version == active.get(instance.journey) or instance.ended:
+            continue
+        # Pinned to the version it entered with.
+        journey = rules.journey(instance.journey, instance.version)
+        if kind in journey.types and _concerns(journey, instance, kind):
+            moment = moment or Moment(profile, event, now, rules, step)
+            _react(journey, instance, moment)
+    return moment is not None
+
+
+def _concerns(journey: CompiledJourney, instance: Instance, kind: str) -> bool:
+    """Count an event the journey listens to, if it asks for counts; whether the instance's stage could react to it."""
+    if journey.counting:
+        counts = instance.counts
+        counts[kind] = counts.get(kind, 0) + 1
+    return kind in journey.stages[instance.stage].reactions
+
+
+def _stale(journey: CompiledJourney, instance: Instance | None, moment: Moment) -> bool:
+    event = moment.event
+    assert event is not None
+    age = event.origin.time - event.occurred_at
+    if age <= journey.stale_after:
+        return False
+    moment.step.stats.stale += 1
+    profile = moment.profile
+    moment.step.decisions.append(
+        Decision(
+            decision_id=uuid5("decision", profile.id, journey.name, event.event_id, "stale"),
+            profile=profile.id,
+            customer=profile.customer,
+            verdict="ignored",
+            gate="stale",
+            reason="older-on-arrival-than-stale-after",
+            at=moment.now,
+            journey=journey.name,
+            journey_version=journey.version,
+            instance_id=instance.id if instance is not None else None,
+            stage=instance.stage if instance is not None else None,
+            event_id=event.event_id,
+            value=f"{age} ms",
+            bound=f"{journey.stale_after} ms",
+        )
+    )
+    return True
+
+
+def may_enter(journey: CompiledJourney, former: Instance | None, now: int) -> bool:
+    """Whether the re-entry rule lets a customer in."""
+    if former is None:
+        return True
+    if not former.ended or journey.again == NEVER:
+        return False
+    return journey.again == ALWAYS or now >= former.ended + journey.again
+
+
+def _enter(journey: CompiledJourney, former: Instance | None, moment: Moment) -> None:
+    event, now = moment.event, moment.now
+    assert event is not None
+    if f"journey:{journey.name}" in moment.rules.stops or not may_enter(journey, former, now):
+        return
+    for entrance in journey.enter[event.type]:
+        moment.instance = None
+        if not holds(entrance.condition, moment):
+            continue
+        if _stale(journey, None, moment):
+            return
+        _begin(journey, entrance, moment)
+        return
+
+
+def _begin(journey: CompiledJourney, entrance: Entrance, moment: Moment) -> None:
+    event, profile, now = moment.event, moment.profile, moment.now
+    assert event is not None
+    instance = Instance(
+        id=instance_id(profile.id, journey.name, event.event_id),
+        journey=journey.name,
+        version=journey.version,
+        stage="",
+        order=0,
+        started=now,
+        entered=now,
+        profile=profile.id,
+        event_id=event.event_id,
+        counts={event.type: 1} if journey.counting else {},
+    )
+    profile.instances[journey.name] = instance
+    moment.instance = instance
+    _assign(instance, entrance.sets, moment)
+    _move(journey, instance, entrance.to, moment, "entered")
+
+
+def _react(journey: CompiledJourney, instance: Instance, moment: Moment) -> None:
+    event = moment.event
+    assert event is not None
+    moment.instance = instance
+    if _stale(journey, instance, moment):
+        return
+    # The stage's own handlers, then those of any stage: of each the first whose condition holds.
+    for reactions in journey.stages[instance.stage].reactions[event.type]:
+        for reaction in reactions:
+            if reaction.condition is None or holds(reaction.condition, moment):
+                _run(journey, instance, reaction, moment, event.type)
+                if reaction.to is not None or reaction.end:
+                    return
+                break
+
+
+def _run(journey: CompiledJourney, instance: Instance, reaction: Reaction, moment: Moment, why: str) -> None:
+    _assign(instance, reaction.sets, moment)
+    for proposal in reaction.proposals:
+        _propose(instance, proposal, moment)
+    if reaction.to is not None:
+        _move(journey, instance, reaction.to, moment, why)
+    if reaction.end and not instance.ended:
+        _end_by(instance, why, moment)
+
+
+def _propose(instance: Instance, proposal: Any, moment: Moment) -> None:
+    params: dict[str, Any] = {}
+    for name, value, dynamic in proposal.params:
+        if not dynamic:
+            params[name] = value
+            continue
+        try:
+            params[name] = value(moment)
+        except Absent:
+            moment.step.stats.absent += 1
+            # `to` and `link` that cannot be had: the gates refuse the action; anything else is left out.
+            if name in {"to", "link"}:
+                params[name] = ""
+    # So do they what comes from an event and is no address, or leads away from the site.
+    if not isinstance(params.get("to", ""), str):
+        params["to"] = ""
+    link = params.get("link", "")
+    if not (isinstance(link, Link) or (isinstance(link, str) and is_path(link))) and "link" in params:
+        params["link"] = ""
+    params["purpose"] = proposal.purpose
+    nth = instance.done.get(proposal.path, 0) + 1
+    instance.done[proposal.path] = nth
+    visit = instance.visits.get(instance.stage, 1)
+    priority = params.get("priority")
+    held = Held(
+        action_id=action_id(instance.id, instance.stage, visit, proposal.path, nth, 0),
+        path=proposal.path,
+        stage=instance.stage,
+        visit=visit,
+        at=moment.now,
+        event_id=moment.event.event_id if moment.event is not None else None,
+        kind=proposal.kind,
+        params=params,
+        priority=priority if isinstance(priority, int) else 0,
+        traceparent=moment.event.traceparent if moment.event is not None else None,
+    )
+    gates.propose(moment.profile, instance, held, moment.rules, moment.now, moment.step)
+
+
+def _move(journey: CompiledJourney, instance: Instance, to: str, moment: Moment, why: str) -> None:
+    """Arrive at a stage, and at those that its arrival leads to."""
+    for _ in range(MAX_ARRIVALS):
+        stage = journey.stages[to]
+        converted = to in journey.goals and not instance.converted
+        if converted:
+            instance.converted = moment.now
+        moment.step.transitions.append(
+            Transition(
+                moment.profile.id,
+                journey.name,
+                journey.version,
+                instance.id,
+                instance.stage or None,
+                to,
+                why,
+                moment.now,
+                moment.event.event_id if moment.event is not None else None,
+                converted,
+            )
+        )
+        instance.stage, instance.order, instance.entered = to, stage.order, moment.now
+        instance.visits[to] = instance.visits.get(to, 0) + 1
+        instance.fired, instance.done = {}, {}
+        following = _arrive(stage, instance, moment)
+        if following is None:
+            return
+        to, why = following, "arrival"
+    _end_by(instance, "step-budget", moment)
+
+
+def _arrive(stage: Stage, instance: Instance, moment: Moment) -> str | None:
+    """Run a stage's arrival handlers; the stage the first that moves leads to."""
+    for reaction in stage.arrival:
+        if not holds(reaction.condition, moment):
+            continue
+        _assign(instance, reaction.sets, moment)
+        for proposal in reaction.proposals:
+            _propose(instance, proposal, moment)
+        if reaction.to is not None:
+            return reaction.to
+        if reaction.end:
+            _end_by(instance, "completed", moment)
+            return None
+    return None
+
+
+def _end_by(instance: Instance, why: str, moment: Moment) -> None:
+    """End an instance by an event or a timer, whose own actions stay: they are the last word."""
+    last = {action.action_id for action in moment.step.actions[moment.sent_before :]}
+    event_id = moment.event.event_id if moment.event is not None else None
+    end(instance, why, moment.profile, moment.now, moment.step, event_id, last)
+
+
+def end(
+    instance: Instance,
+    why: str,
+    profile: Profile,
+    now: int,
+    step: Step,
+    event_id: str | None = None,
+    last: Collection[str] = (),
+) -> None:
+    """End an instance: what it holds is dropped; what it sent, is not delivered and not in `last`, is withdrawn."""
+    instance.ended, instance.why = now, why
+    step.transitions.append(
+        Transition(
+            profile.id,
+            instance.journey,
+            instance.version,
+            instance.id,
+            instance.stage,
+            None,
+            why,
+            now,
+            event_id,
+        )
+    )
+    gates.drop_held(profile, instance, "instance-ended", now, step)
+    gates.withdraw(
+        profile,
+        lambda action_id, contact: (
+            contact.instance == instance.id and contact.basis != "internal" and action_id not in last
+        ),
+        f"journey {instance.journey} ended: {why}",
+        now,
+        step,
+    )
+
+
+def next_due(profile: Profile, rules: Rules) -> int:
+    """When the profile's next timer is due (ms); 0: never."""
+    wake = 0
+    for instance in profile.instances.values():
+        if instance.ended:
+            continue
+        stage = rules.journey(instance.journey, instance.version).stages[instance.stage]
+        for timer in stage.timers:
+            due = _due(profile, instance, timer)
+            if due and (not wake or due < wake):
+                wake = due
+    return wake
+
+
+def _due(profile: Profile, instance: Instance, timer: Any) -> int:
+    base = max(instance.entered, profile.activity) if timer.silence else instance.entered
+    return 0 if instance.fired.get(timer.index) == base else base + timer.after
+
+
+def fire(profile: Profile, rules: Rules, until: int, step: Step) -> None:
+    """Fire the profile's timers due at or before `until`, each at its due time, earliest first."""
+    rounds = 0
+    while profile.wake and profile.wake <= until:
+        due = profile.wake
+        rounds += 1
+        if rounds > MAX_ROUNDS:
+            give_up(profile, due, step)
+            return
+        now = profile.now = max(due, profile.now)
+        for name in sorted(profile.instances):
+            _fire_instance(profile, profile.instances[name], due, now, rules, step)
+        profile.wake = next_due(profile, rules)
+
+
+def give_up(profile: Profile, due: int, step: Step) -> None:
+    """End all instances: stages that lead to each other by short timers would take unbounded time after a silence."""
+    for instance in profile.instances.values():
+        if not instance.ended:
+            end(instance, "step-budget", profile, max(due, profile.now), step)
+    profile.wake = 0
+
+
+def _fire_instance(profile: Profile, instance: Instance, due: int, now: int, rules: Rules, step: Step) -> None:
+    if instance.ended:
+        return
+    journey = rules.journey(instance.journey, instance.version)
+    visits = dict(instance.visits)
+    for timer in journey.stages[instance.stage].timers:
+        when = _due(profile, instance, timer)
+        if not when or when > due:
+            continue
+        instance.fired[timer.index] = when - timer.after
+        step.stats.timers += 1
+        moment = Moment(profile, None, now, rules, step)
+        moment.instance = instance
+        if holds(timer.reaction.condition, moment):
+            _run(journey, instance, timer.reaction, moment, f"after {timer.after // 1000} s")
+            if instance.ended or instance.visits != visits:
+                return

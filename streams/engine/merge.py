@@ -1,0 +1,161 @@
+"""Merging two profiles into one: each field a maximum or a union under a total order.
+
+So merging is associative and repeating it changes nothing. Nothing is sent because of a merge itself; what the united
+profile may not keep (a second instance of a journey, contacts under an open hold) ends with a decision.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schemas.decision import Decision
+from streams.engine import gates, journeys
+from streams.engine.bounds import bound_merged, trait_rank
+from streams.engine.ids import uuid5
+from streams.engine.profile import RECENT_EVENTS, Case, Consent, Contact, Instance, Profile
+from streams.engine.rules import ALWAYS, NEVER, Rules
+from streams.engine.step import Step
+
+
+def consent_rank(consent: Consent) -> tuple[int, bool, str]:
+    """The newer word wins; at the same moment a denial does."""
+    return consent.at, not consent.granted, consent.event_id
+
+
+def _united(mine: dict[str, Any], theirs: dict[str, Any], choose: Any) -> dict[str, Any]:
+    """Both dicts by key, in sorted order; where both have a key, `choose` says which value stays."""
+    return {
+        key: choose(mine[key], theirs[key])
+        if key in mine and key in theirs
+        else mine[key]
+        if key in mine
+        else theirs[key]
+        for key in sorted(mine.keys() | theirs.keys())
+    }
+
+
+def _later(rank: Any) -> Any:
+    return lambda mine, theirs: theirs if rank(theirs) > rank(mine) else mine
+
+
+def _contact(mine: Contact, theirs: Contact) -> Contact:
+    return theirs if theirs.status > mine.status else mine
+
+
+def _counts(mine: dict[str, int], theirs: dict[str, int]) -> dict[str, int]:
+    return _united(mine, theirs, max)
+
+
+def _recent(mine: bytes, theirs: bytes) -> bytes:
+    both = {blob[at : at + 16] for blob in (mine, theirs) for at in range(0, len(blob), 16)}
+    newest: dict[bytes, bytes] = {}
+    for each in sorted(both):
+        newest[each[8:]] = each
+    return b"".join(sorted(newest.values())[-RECENT_EVENTS:])
+
+
+def instance_rank(instance: Instance, rules: Rules, now: int) -> tuple[Any, ...]:
+    """The later version, else the ended one within its re-entry window, else the further, else the earlier entry."""
+    again = rules.journey(instance.journey, instance.version).again
+    barred = bool(instance.ended) and (again == NEVER or (again != ALWAYS and now < instance.ended + again))
+    return (
+        instance.version,
+        barred,
+        not instance.ended,
+        instance.order,
+        -instance.started,
+        instance.id,
+        instance.entered,
+        instance.ended,
+    )
+
+
+def merge(profile: Profile, other: Profile, rules: Rules, now: int, step: Step) -> None:
+    """Unite `other` into `profile`; end and withdraw what the united profile may not keep."""
+    for loser in unite(profile, other, rules, now):
+        if not loser.ended:
+            _end_loser(profile, loser, profile.instances[loser.journey], now, step)
+    settle(profile, rules, now, step)
+    profile.wake = journeys.next_due(profile, rules)
+
+
+def unite(profile: Profile, other: Profile, rules: Rules, now: int) -> list[Instance]:
+    """Unite each field of `other` into `profile`, without effects. The instances that gave way to another."""
+    profile.activity = max(profile.activity, other.activity)
+    profile.counts = _united(profile.counts, other.counts, _counts)
+    profile.traits = _united(profile.traits, other.traits, _later(trait_rank))
+    profile.consents = _united(profile.consents, other.consents, _later(consent_rank))
+    if other.contact is not None and (
+        profile.contact is None or consent_rank(other.contact) > consent_rank(profile.contact)
+    ):
+        profile.contact = other.contact
+    profile.cases = _united(
+        profile.cases, other.cases, lambda a, b: Case(max(a.opened, b.opened), max(a.closed, b.closed))
+    )
+    profile.contacts = _united(profile.contacts, other.contacts, _contact)
+    profile.dead = _united(profile.dead, other.dead, max)
+    profile.recent = _recent(profile.recent, other.recent)
+    profile.held = _united(profile.held, other.held, _later(lambda hold: (hold.time, hold.event_id)))
+    if other.carried is not None and (
+        profile.carried is None
+        or (other.carried.time, other.carried.event_id) > (profile.carried.time, profile.carried.event_id)
+    ):
+        profile.carried = other.carried
+    bound_merged(profile)
+    return _instances(profile, other, rules, now)
+
+
+def _instances(profile: Profile, other: Profile, rules: Rules, now: int) -> list[Instance]:
+    losers: list[Instance] = []
+    united: dict[str, Instance] = {}
+    for name in sorted(profile.instances.keys() | other.instances.keys()):
+        mine, theirs = profile.instances.get(name), other.instances.get(name)
+        if mine is None or theirs is None:
+            united[name] = mine or theirs  # type: ignore[assignment]  # the name is in one of the two
+            continue
+        winner, loser = mine, theirs
+        if instance_rank(theirs, rules, now) > instance_rank(mine, rules, now):
+            winner, loser = theirs, mine
+        united[name] = winner
+        if loser.id != winner.id:
+            losers.append(loser)
+    profile.instances = united
+    return losers
+
+
+def _end_loser(profile: Profile, loser: Instance, winner: Instance, now: int, step: Step) -> None:
+    step.decisions.append(
+        Decision(
+            decision_id=uuid5("decision", loser.id, "merged", winner.id),
+            profile=profile.id,
+            customer=profile.customer,
+            verdict="merged",
+            gate="merge",
+            reason="another-instance-stays",
+            at=now,
+            journey=loser.journey,
+            journey_version=loser.version,
+            instance_id=loser.id,
+            stage=loser.stage,
+            value=winner.id,
+        )
+    )
+    journeys.end(loser, "merged", profile, now, step)
+
+
+def settle(profile: Profile, rules: Rules, now: int, step: Step) -> None:
+    """Withdraw what is emitted but not delivered and no longer allowed: its consent is gone, or a hold covers it."""
+
+    def disallowed(_: str, contact: Contact) -> bool:
+        if contact.basis == "internal":
+            return False
+        if profile.contact is not None and not profile.contact.granted:
+            return True
+        if contact.basis != "consent":
+            return False
+        consent = profile.consents.get(gates.consent_key(contact.purpose, rules, person=True))
+        if consent is None or not consent.granted:
+            return True
+        return gates.open_hold(profile, contact.purpose, rules) is not None
+
+    gates.withdraw(profile, disallowed, "consent, hold or do-not-contact changed", now, step)

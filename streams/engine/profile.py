@@ -1,0 +1,273 @@
+"""The state of one profile, and its encoding.
+
+The encoding is MessagePack, array-like: fields are only appended, with defaults, so that a state of any released
+version stays readable. `FORMAT` stands first; a state of a later format is refused, never guessed at.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from schemas.journal import Event, Forward, Outcome, Unite
+
+FORMAT = 1
+RECENT_EVENTS = 64  # event ids remembered for the duplicate rule
+RECORD = 16  # bytes of each: the time in ms, big-endian, and the digest
+
+# How far a contact has come; a later state wins a merge.
+EMITTED, DELIVERED, FAILED, WITHDRAWN = range(4)
+
+
+class Trait(msgspec.Struct, frozen=True, array_like=True):
+    """A trait's value with its rank (1: said of a known customer), time (ms) and event."""
+
+    value: Any
+    rank: int
+    at: int
+    event_id: str
+
+
+class Consent(msgspec.Struct, frozen=True, array_like=True):
+    """The newest word on one purpose, or on contact as a whole."""
+
+    granted: bool
+    at: int
+    event_id: str
+
+
+class Case(msgspec.Struct, frozen=True, array_like=True):
+    """An open or closed case of a hold; it is open while it was opened later than it was closed."""
+
+    opened: int = 0
+    closed: int = 0
+
+
+class Contact(msgspec.Struct, array_like=True):
+    """An action that was emitted: enough to cap, withdraw and explain it. Times are ms; `address` is hashed."""
+
+    at: int
+    expires: int
+    channel: str
+    purpose: str
+    basis: str
+    journey: str
+    instance: str
+    stage: str
+    visit: int
+    profile: str
+    address: str
+    standing: bool
+    status: int = EMITTED
+    action: str = ""
+    version: int = 0
+
+
+class Held(msgspec.Struct, frozen=True, array_like=True):
+    """A proposed action that waits for a hold to end, with its evaluated parameters."""
+
+    action_id: str
+    path: str
+    stage: str
+    visit: int
+    at: int
+    event_id: str | None
+    kind: str
+    params: dict[str, Any]
+    priority: int = 0
+    traceparent: str | None = None
+
+
+class Instance(msgspec.Struct, array_like=True):
+    """One customer's way through one journey. `fired` maps a timer's index to the base time it fired for."""
+
+    id: str
+    journey: str
+    version: int
+    stage: str
+    order: int
+    started: int
+    entered: int
+    profile: str
+    event_id: str
+    vars: dict[str, Any] = {}
+    counts: dict[str, int] = {}
+    visits: dict[str, int] = {}
+    fired: dict[int, int] = {}
+    done: dict[str, int] = {}
+    held: list[Held] = []
+    converted: int = 0
+    ended: int = 0
+    why: str = ""
+
+
+class Hold(msgspec.Struct, frozen=True, array_like=True):
+    """An identifier that a customer holds, by the claim (time, event_id) that won it."""
+
+    time: int
+    event_id: str
+
+
+class Carried(msgspec.Struct, frozen=True, array_like=True):
+    """The customer id that actions carry, from the newest `customers_merged` (time, event_id)."""
+
+    time: int
+    event_id: str
+    customer: str
+
+
+class Profile(msgspec.Struct, array_like=True):
+    """Everything Polku knows of one customer, or of one identifier that no customer holds."""
+
+    format: int
+    id: str
+    offset: int = -1
+    now: int = 0
+    activity: int = 0
+    wake: int = 0
+    recent: bytes = b""
+    counts: dict[str, dict[str, int]] = {}
+    traits: dict[str, Trait] = {}
+    consents: dict[str, Consent] = {}
+    contact: Consent | None = None
+    cases: dict[str, Case] = {}
+    instances: dict[str, Instance] = {}
+    contacts: dict[str, Contact] = {}
+    dead: dict[str, int] = {}
+    # A customer's side of identity.
+    held: dict[str, Hold] = {}
+    carried: Carried | None = None
+    alias: str | None = None
+    parked: list[Event | Outcome | Forward | Unite] = []
+    parked_bytes: int = 0
+    waiting: list[str] = []
+    # An identifier's side of identity.
+    owner: str | None = None
+    claim: Hold | None = None
+    claimants: dict[str, int] = {}
+    generation: int = 0
+    passed_on: bytes = b""
+
+    @property
+    def is_customer(self) -> bool:
+        """Whether this profile is a customer rather than another identifier."""
+        return self.id.startswith("customer:")
+
+    @property
+    def customer(self) -> str | None:
+        """The customer id that actions carry; None for an identifier's profile."""
+        if self.carried is not None:
+            return self.carried.customer
+        return self.id[9:] if self.is_customer else None
+
+    def total(self, event_type: str | None) -> int:
+        """How many touchpoints of a type, or of all, this profile has gathered."""
+        if event_type is None:
+            return sum(sum(counts.values()) for counts in self.counts.values())
+        return sum(counts.get(event_type, 0) for counts in self.counts.values())
+
+
+def new_profile(profile: str) -> Profile:
+    """A profile of which nothing is known."""
+    return Profile(FORMAT, profile)
+
+
+class StateError(ValueError):
+    """A stored state cannot be read by this version."""
+
+
+encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Profile).decode
+
+
+def decode(data: bytes) -> Profile:
+    """The profile encoded in `data`. Raises StateError for damage and for a later format."""
+    try:
+        profile = _decode(data)
+    except msgspec.MsgspecError as error:
+        raise StateError(f"a profile state cannot be read: {error}") from error
+    if profile.format > FORMAT:
+        raise StateError(f"profile state of format {profile.format}; this version reads up to {FORMAT}: upgrade first")
+    return profile
+
+
+CONTENT = (
+    "counts",
+    "traits",
+    "consents",
+    "contact",
+    "cases",
+    "instances",
+    "contacts",
+    "dead",
+    "recent",
+    "carried",
+    "held",
+    "activity",
+)
+
+
+ESSENTIAL = ("contact", "dead", "carried", "held")
+
+
+def content(profile: Profile, names: tuple[str, ...] = CONTENT) -> bytes:
+    """What `profile` has gathered, encoded, without its identity bookkeeping."""
+    part = Profile(FORMAT, profile.id)
+    for name in names:
+        setattr(part, name, getattr(profile, name))
+    return encode(part)
+
+
+def clear(profile: Profile) -> None:
+    """Forget what was gathered (it was handed on) and begin a new generation of counts."""
+    fresh = Profile(FORMAT, profile.id)
+    for name in CONTENT:
+        setattr(profile, name, getattr(fresh, name))
+    profile.wake = 0
+    profile.generation += 1
+
+
+def is_empty(profile: Profile) -> bool:
+    """Whether there is nothing to hand on."""
+    return not (profile.counts or profile.traits or profile.consents or profile.instances or profile.contacts)
+
+
+def was_passed_on(profile: Profile, digest: bytes) -> bool:
+    """Whether an identifier passed this event on, or handed it over with all it had gathered."""
+    passed = profile.passed_on
+    at = passed.find(digest)
+    while at >= 0:
+        if at % 8 == 0:
+            return True
+        at = passed.find(digest, at + 1)
+    return False
+
+
+def pass_on(profile: Profile, digest: bytes) -> bool:
+    """Remember that an identifier passed an event on; False if it had before, that is, the event is a repeat."""
+    if was_passed_on(profile, digest):
+        return False
+    profile.passed_on = (profile.passed_on + digest)[-RECENT_EVENTS * 8 :]
+    return True
+
+
+def hand_over(profile: Profile) -> None:
+    """An identifier gives away all it gathered: it stays known which events those were, and counts begin anew."""
+    recent = profile.recent
+    for at in range(0, len(recent), 16):
+        pass_on(profile, recent[at + 8 : at + 16])
+    clear(profile)
+
+
+def remember(profile: Profile, digest: bytes, now: int) -> bool:
+    """Remember an event id's digest; False if it was known, that is, the event is a repeat."""
+    recent = profile.recent
+    at = recent.find(digest)
+    while at >= 0:
+        if at % RECORD == RECORD // 2:
+            return False
+        at = recent.find(digest, at + 1)
+    recent += now.to_bytes(8, "big") + digest
+    profile.recent = recent if len(recent) <= RECENT_EVENTS * RECORD else recent[-RECENT_EVENTS * RECORD :]
+    return True

@@ -1,0 +1,279 @@
+"""The rules in force: definitions compiled once into what the hot path runs.
+
+A `Library` knows definitions by kind, name, version and fingerprint; `Rules` is the view of one journal partition:
+the versions that its activations put in force, and the older ones that instances are pinned to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from schemas.journey import FIXED, Entry, Handler, Journey
+from schemas.policy import Policy
+from streams.engine.conditions import Context, Scope, compile_condition, compile_expression, compile_parameter
+
+_UNITS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+NEVER, ALWAYS = -1, 0
+
+Condition = Callable[[Context], bool]
+Value = Callable[[Context], Any]
+
+
+class UnknownDefinition(LookupError):
+    """The journal activates a definition that this library does not have (yet)."""
+
+    def __init__(self, kind: str, name: str, version: int, fingerprint: str) -> None:
+        super().__init__(
+            f"{kind} {name} version {version} with fingerprint {fingerprint} is not known here; publish it"
+        )
+        self.kind, self.name, self.version, self.fingerprint = kind, name, version, fingerprint
+
+
+def duration(text: str) -> int:
+    """Milliseconds of `30m`, `24h`, `7d`."""
+    return int(text[:-1]) * _UNITS[text[-1]]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """One action a handler proposes: where it stands in the definition, its kind and its parameters to evaluate."""
+
+    path: str
+    kind: str
+    purpose: str
+    params: tuple[tuple[str, Any, bool], ...]  # name, constant or function, whether it is a function
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """A compiled handler."""
+
+    path: str
+    condition: Condition | None
+    sets: tuple[tuple[str, Value], ...]
+    proposals: tuple[Proposal, ...]
+    to: str | None
+    end: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """A compiled `after`: `index` names it within its stage, `silence` counts from the last touchpoint."""
+
+    index: int
+    after: int
+    silence: bool
+    reaction: Reaction
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A compiled stage; `reactions` are its own handlers of a type of event and those of any stage, in this order."""
+
+    name: str
+    order: int
+    reactions: dict[str, tuple[tuple[Reaction, ...], tuple[Reaction, ...]]]
+    timers: tuple[Timer, ...]
+    arrival: tuple[Reaction, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """A compiled way in."""
+
+    condition: Condition | None
+    sets: tuple[tuple[str, Value], ...]
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledJourney:
+    """A journey as the engine runs it; durations in ms."""
+
+    name: str
+    version: int
+    goals: frozenset[str]
+    enter: dict[str, tuple[Entrance, ...]]
+    again: int
+    stale_after: int
+    stages: dict[str, Stage]
+    types: frozenset[str]
+    counting: bool
+
+    @property
+    def silence(self) -> bool:
+        """Whether any stage waits for silence: then every touchpoint moves a timer."""
+        return any(timer.silence for stage in self.stages.values() for timer in stage.timers)
+
+
+def _types(when: str | list[str] | None) -> tuple[str, ...]:
+    return () if when is None else (when,) if isinstance(when, str) else tuple(when)
+
+
+def _by_type(pairs: Iterable[tuple[tuple[str, ...], Any]]) -> dict[str, tuple[Any, ...]]:
+    table: dict[str, list[Any]] = {}
+    for types, item in pairs:
+        for each in types:
+            table.setdefault(each, []).append(item)
+    return {name: tuple(items) for name, items in table.items()}
+
+
+def _proposal(path: str, kind: str, params: dict[str, Any], purpose: str, scope: Scope) -> Proposal:
+    compiled = []
+    for name, value in sorted(params.items()):
+        result = value if name in FIXED else compile_parameter(value, replace(scope, links=name == "link"))
+        compiled.append((name, result, callable(result)))
+    return Proposal(path, kind, purpose, tuple(compiled))
+
+
+def _reaction(path: str, handler: Handler, journey: Journey, policy: Policy) -> Reaction:
+    scope = Scope(event=handler.when is not None, vars=None, traits=None)
+    proposals = []
+    for number, action in enumerate(handler.do):
+        for kind, params in action.items():
+            # A journey may be activated before the policy that knows its kinds of action, or outlive them there.
+            known = policy.actions.get(kind)
+            purpose = params.get("purpose") or (known.purpose if known is not None else None) or journey.purpose or ""
+            proposals.append(_proposal(f"{path}/{number}/{kind}", kind, params, purpose, scope))
+    return Reaction(
+        path=path,
+        condition=compile_condition(handler.if_, scope) if handler.if_ else None,
+        sets=tuple((name, compile_expression(text, scope)) for name, text in handler.set.items()),
+        proposals=tuple(proposals),
+        to=handler.to,
+        end=handler.end,
+    )
+
+
+def _stage(name: str, order: int, journey: Journey, policy: Policy, anywhere: dict[str, tuple[Reaction, ...]]) -> Stage:
+    when, timers, arrival = [], [], []
+    for number, handler in enumerate(journey.stages[name]):
+        reaction = _reaction(f"{name}/{number}", handler, journey, policy)
+        if handler.when is not None:
+            when.append((_types(handler.when), reaction))
+        elif handler.after is not None:
+            timers.append(
+                Timer(number, duration(handler.after.split()[0]), handler.after.endswith("silence"), reaction)
+            )
+        else:
+            arrival.append(reaction)
+    here = _by_type(when)
+    reactions = {each: (here.get(each, ()), anywhere.get(each, ())) for each in here.keys() | anywhere.keys()}
+    return Stage(name, order, reactions, tuple(timers), tuple(arrival))
+
+
+def _entrance(entry: Entry, first: str) -> tuple[tuple[str, ...], Entrance]:
+    scope = Scope(event=True, vars=None, traits=None)
+    return _types(entry.when), Entrance(
+        condition=compile_condition(entry.if_, scope) if entry.if_ else None,
+        sets=tuple((name, compile_expression(text, scope)) for name, text in entry.set.items()),
+        to=entry.to or first,
+    )
+
+
+def _again(text: str) -> int:
+    return {"never": NEVER, "always": ALWAYS}[text] if " " not in text else duration(text.split()[1])
+
+
+def _entries(journey: Journey) -> list[Entry]:
+    return journey.enter if isinstance(journey.enter, list) else [journey.enter]
+
+
+def _expressions(journey: Journey) -> Iterator[str]:
+    """Every text of a journey that is, or may be, an expression."""
+    handlers = [*journey.any_stage, *(handler for stage in journey.stages.values() for handler in stage)]
+    entries = _entries(journey)
+    parts: list[Entry | Handler] = [*entries, *handlers]
+    for part in parts:
+        yield part.if_ or ""
+        yield from part.set.values()
+    for handler in handlers:
+        yield repr(handler.do)
+
+
+def compile_journey(journey: Journey, policy: Policy) -> CompiledJourney:
+    """The journey as the engine runs it, once it has passed the checks; a bad expression raises ExpressionError."""
+    entries = _entries(journey)
+    anywhere = _by_type(
+        [
+            (_types(handler.when), _reaction(f"any stage/{number}", handler, journey, policy))
+            for number, handler in enumerate(journey.any_stage)
+        ]
+    )
+    stages = {name: _stage(name, order, journey, policy, anywhere) for order, name in enumerate(journey.stages)}
+    enter = _by_type([_entrance(entry, next(iter(stages))) for entry in entries])
+    types = frozenset(enter) | {each for stage in stages.values() for each in stage.reactions}
+    goals = journey.goal if isinstance(journey.goal, list) else [journey.goal] if journey.goal else []
+    return CompiledJourney(
+        name=journey.journey,
+        version=journey.version,
+        goals=frozenset(goals),
+        enter=enter,
+        again=_again(journey.again),
+        stale_after=duration(journey.stale_after),
+        stages=stages,
+        types=types,
+        # Only who asks for counts pays for them: two more dicts to touch per event and instance.
+        counting="journey.count" in "".join(_expressions(journey)),
+    )
+
+
+@dataclass(slots=True)
+class Library:
+    """Every definition known here. Kinds are `journey` and `policy`."""
+
+    journeys: dict[tuple[str, int], tuple[str, Journey]] = field(default_factory=dict)
+    policies: dict[tuple[str, int], tuple[str, Policy]] = field(default_factory=dict)
+
+    def add(self, definition: Journey | Policy, fingerprint: str) -> None:
+        """Know one more definition."""
+        if isinstance(definition, Journey):
+            self.journeys[definition.journey, definition.version] = fingerprint, definition
+        else:
+            self.policies[definition.policy, definition.version] = fingerprint, definition
+
+    def require(self, kind: str, name: str, version: int, fingerprint: str) -> None:
+        """Raise UnknownDefinition unless exactly this definition is known."""
+        known: Any = (self.journeys if kind == "journey" else self.policies).get((name, version))
+        if known is None or known[0] != fingerprint:
+            raise UnknownDefinition(kind, name, version, fingerprint)
+
+
+NO_POLICY = Policy(policy="none", version=1, purposes={}, channels={}, actions={})
+
+
+class Rules:
+    """What is in force in one journal partition: active journeys by the event types they listen to, and the policy."""
+
+    __slots__ = ("_compiled", "_library", "active", "holds_by_type", "listeners", "policy", "silence", "stops")
+
+    def __init__(self, library: Library, active: dict[str, tuple[int, str]], stops: list[str]) -> None:
+        """`active` maps `kind/name` to (version, fingerprint); `stops` are scopes."""
+        self._library = library
+        self._compiled: dict[tuple[str, int], CompiledJourney] = {}
+        policies = [(name[7:], version) for name, (version, _) in sorted(active.items()) if name.startswith("policy/")]
+        self.policy = library.policies[policies[-1]][1] if policies else NO_POLICY
+        self.stops = frozenset(stops)
+        self.active = {
+            name[8:]: version for name, (version, _) in sorted(active.items()) if name.startswith("journey/")
+        }
+        self.silence = False
+        journeys = [self.journey(name, version) for name, version in self.active.items()]
+        self.listeners = _by_type([(tuple(sorted(journey.types)), journey) for journey in journeys])
+        self.holds_by_type = _by_type(
+            [((hold.begins,), (name, True)) for name, hold in self.policy.holds.items()]
+            + [((hold.ends,), (name, False)) for name, hold in self.policy.holds.items()]
+        )
+
+    def journey(self, name: str, version: int) -> CompiledJourney:
+        """The compiled journey that an instance is pinned to."""
+        compiled = self._compiled.get((name, version))
+        if compiled is None:
+            known = self._library.journeys.get((name, version))
+            if known is None:
+                raise UnknownDefinition("journey", name, version, "any")
+            compiled = self._compiled[name, version] = compile_journey(known[1], self.policy)
+            self.silence = self.silence or compiled.silence
+        return compiled

@@ -1,0 +1,240 @@
+"""The journeys task: one journal partition. Feeds the engine, and writes what it wants done in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from aiokafka.structs import TopicPartition
+
+from schemas import codec, journal
+from schemas.journal import Origins, TaskMark, partition_of
+from streams import logs
+from streams.engine.partition import META_KEY, Partition
+from streams.engine.rules import UnknownDefinition
+from streams.tables import recover
+from streams.tasks import Task
+from streams.transactions import Message, Outbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from schemas.action import Action
+    from streams.engine.partition import Output
+    from streams.shell import Shell
+    from streams.stores import PartitionStore
+
+# Decoded states kept between batches: some 5 kB each, so at most a few hundred MB a worker.
+CACHED_PROFILES = 20_000
+RESTORE_SLICE = 2000
+# A task writes its mark as soon as the least mark has grown, at most this often: a share of the mark interval, so
+# that the two hops of time do not each wait a full one.
+MARK_SHARE = 0.8
+
+log = logs.get("journeys")
+
+
+class JourneysTask(Task):
+    """Serves one partition of the journal."""
+
+    agent = "journeys"
+
+    def __init__(self, shell: Shell, tp: TopicPartition) -> None:
+        super().__init__(shell, tp)
+        self._count = shell.counts[shell.topics.journal]
+        self._changelog = TopicPartition(shell.topics.changelog, tp.partition)
+        self._partition: Partition | None = None
+        self._store: PartitionStore | None = None
+        self._waiting = False
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop the machine; the store keeps, since it holds only what was committed."""
+        self._partition = None
+        self._announced: dict[str, tuple[int, str]] = {}
+        self._origins_written: list[int] = []
+        self._marked, self._marked_at = 0, 0.0
+        self._mark_due = False
+        self._waits(waiting=False)
+
+    def release(self) -> None:
+        """Close the store: the partition's next owner may be another process on this machine."""
+        self._store = None
+        self.shell.table.release(self.tp.partition)
+
+    async def recover(self) -> None:
+        """Bring the store up to the changelog's end, then build the machine from it."""
+        if self._store is None:
+            self._store = self.shell.table.open(self.tp.partition)
+        read = await recover(self.settings, self._changelog, self._store)
+        self.metrics.recoveries.inc(read)
+        while True:
+            try:
+                partition = Partition(
+                    self.tp.partition, self._count, self.shell.catalogue.library, self._store, self._store.meta
+                )
+                break
+            except LookupError as error:
+                await self._wait_for_definition(error)
+        self._waits(waiting=False)
+        for index, (profile, state) in enumerate(self._store.items()):
+            partition.restore(profile, state)
+            if index % RESTORE_SLICE == 0:
+                await asyncio.sleep(0)
+        self._partition = partition
+        self._marked = partition.own_mark
+        self._measure(partition)
+
+    async def absorb(self, records: list[Any]) -> int:
+        """Apply entries; stop at one that activates a definition not known here yet."""
+        assert self._partition is not None
+        apply, decode = self._partition.apply, journal.decode
+        for taken, record in enumerate(records):
+            entry = decode(record.value)
+            try:
+                apply(record.offset, entry)
+            except UnknownDefinition as error:
+                if not isinstance(entry, journal.Activate):
+                    raise
+                self.metrics.entries.inc(taken)
+                await self._wait_for_definition(error, seconds=0)
+                return taken
+        self.metrics.entries.inc(len(records))
+        self._waits(waiting=False)
+        return len(records)
+
+    async def _wait_for_definition(self, error: LookupError, seconds: float = 0.5) -> None:
+        if not self._waiting:
+            log.error("a partition waits for a definition", partition=self.tp.partition, error=str(error))
+        self._waits(waiting=True)
+        await asyncio.sleep(seconds)
+
+    def _waits(self, *, waiting: bool) -> None:
+        if waiting != self._waiting:
+            self.metrics.definition_waits.inc(1 if waiting else -1)
+            self._waiting = waiting
+
+    def tick(self) -> None:
+        """See whether a mark, definitions or the set of origins are due to be written."""
+        partition = self._partition
+        assert partition is not None
+        now = time.monotonic()
+        if partition.least_mark > self._marked and now - self._marked_at >= MARK_SHARE * self.settings.mark_interval:
+            self._mark_due = True
+        mine = self.outbox.outputs
+        origins = self.shell.origin_counts()
+        if self._origins_written != origins and not _covers(partition.origins, origins):
+            self._origins_written = origins
+            mine[self.shell.topics.journal, self.tp.partition].append(Message(None, journal.encode(Origins(origins))))
+        for entry in self.shell.catalogue.newer_than(partition.active | self._announced):
+            self._announced[f"{entry.kind}/{entry.name}"] = entry.version, entry.fingerprint
+            mine[self.shell.topics.journal, self.tp.partition].append(Message(None, journal.encode(entry)))
+
+    def dirty(self) -> bool:
+        """Tell whether there is anything to commit."""
+        return self._mark_due or super().dirty()
+
+    async def submit(self, count: int) -> tuple[Outbox, Callable[[int | None], None]]:  # noqa: ARG002 - the router counts
+        """Collect what the engine wants done since the last transaction."""
+        partition, store = self._partition, self._store
+        assert partition is not None
+        assert store is not None
+        # The last transaction has been committed and its states stored: what is cached and untouched can be dropped.
+        partition.trim(CACHED_PROFILES)
+        output = partition.collect()
+        box = self.outbox
+        await self._write_outputs(output, box)
+        if self._mark_due:
+            self._mark(partition, box)
+        states = box.states
+        changelog = self._changelog.topic, self._changelog.partition
+        for profile, state in output.states.items():
+            states[changelog].append(Message(profile.encode(), state))
+        if output.meta is not None:
+            states[changelog].append(Message(META_KEY, output.meta))
+
+        def done(end: int | None) -> None:
+            if end is not None:
+                store.write(output.states, output.meta, end)
+            self._count_output(output, partition.watermark)
+            self._measure(partition)
+
+        return box, done
+
+    def _mark(self, partition: Partition, box: Outbox) -> None:
+        mark, self._mark_due = partition.least_mark, False
+        self._marked, self._marked_at = mark, time.monotonic()
+        entry = journal.encode(TaskMark(self.tp.partition, mark))
+        for target in range(self._count):
+            box.outputs[self.shell.topics.journal, target].append(Message(None, entry))
+
+    async def _write_outputs(self, output: Output, box: Outbox) -> None:
+        topics, out = self.shell.topics, box.outputs
+        ids = self.shell.registry.ids
+        for action in output.actions:
+            topic = topics.actions(action.channel)
+            if topic not in self.shell.counts:
+                await self.shell.require(topics.action_spec(action.channel))
+            key = (action.customer or action.profile).encode()
+            self._put(out, topic, key, codec.encode_action(action, ids.get("action")), _trace(action))
+        for decision in output.decisions:
+            key = (decision.customer or decision.profile).encode()
+            self._put(out, topics.decisions, key, codec.encode_decision(decision, ids.get("decision")))
+        for withdrawal in output.withdrawals:
+            self._put(out, topics.withdrawn, withdrawal.action_id.encode(), codec.encode_json(withdrawal))
+        for address, suppression in output.suppressions:
+            value = codec.encode_json(suppression) if suppression is not None else None
+            self._put(out, topics.suppressions, address.encode(), value)
+        for identifier, identity in output.identities:
+            value = codec.encode_json(identity) if identity is not None else None
+            self._put(out, topics.identities, identifier.encode(), value)
+        for entry in output.entries:
+            profile: str = entry.profile
+            target = partition_of(profile, self._count)
+            out[topics.journal, target].append(Message(profile.encode(), journal.encode(entry)))
+
+    def _put(self, out: Any, topic: str, key: bytes, value: bytes | None, headers: Any = None) -> None:
+        target = partition_of(key.decode(), self.shell.counts[topic])
+        out[topic, target].append(Message(key, value, headers or []))
+
+    def _count_output(self, output: Output, watermark: int) -> None:
+        metrics, now = self.metrics, time.time() * 1000
+        # Counted first: finding a counter by its labels costs as much as a small decision.
+        for channel, count in Counter(action.channel for action in output.actions).items():
+            metrics.actions.labels(channel).inc(count)
+        for action in output.actions:
+            if action.event_id is not None:
+                metrics.latency.observe(max(0.0, now - action.proposed_at) / 1000)
+        for withdrawal in output.withdrawals:
+            metrics.withdrawals.labels(withdrawal.channel).inc()
+        for why, count in Counter((each.verdict, each.gate, each.reason) for each in output.decisions).items():
+            metrics.decisions.labels(*why).inc(count)
+        moves = Counter((step.journey, step.from_stage or "", step.to_stage or "") for step in output.transitions)
+        for move, count in moves.items():
+            metrics.transitions.labels(*move).inc(count)
+        metrics.forwards.inc(len(output.entries))
+        stats = output.stats
+        metrics.absent.inc(stats.absent)
+        metrics.timers.inc(len(stats.late_timers_ms))
+        for late in stats.late_timers_ms:
+            # The engine says how late by the watermark; that one is behind the clock itself.
+            metrics.timer_lateness.observe((late + max(0.0, now - watermark)) / 1000)
+
+    def _measure(self, partition: Partition) -> None:
+        label = str(self.tp.partition)
+        if partition.watermark:
+            self.metrics.watermark_delay.labels(label).set(max(0.0, time.time() - partition.watermark / 1000))
+        assert self._store is not None
+        profiles, size = self._store.size()
+        self.metrics.profiles.labels(label).set(profiles)
+        self.metrics.state_bytes.labels(label).set(size)
+
+
+def _covers(recorded: list[int], wanted: list[int]) -> bool:
+    return len(recorded) >= len(wanted) and all(mine >= theirs for mine, theirs in zip(recorded, wanted, strict=False))
+
+
+def _trace(action: Action) -> list[tuple[str, bytes]]:
+    return [("traceparent", action.traceparent.encode())] if action.traceparent else []

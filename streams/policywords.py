@@ -1,0 +1,118 @@
+"""The words a policy declares, read from the tree as written, and what is wrong with the policy beyond its shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from streams.problems import Problem, choose
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from streams.definitions import Document
+    from streams.yamltext import Node
+
+LISTED = ("contract", "request")  # bases that need no consent, and so only listed templates may use
+
+
+@dataclass(slots=True)
+class PolicyWords:
+    """What a journey may name."""
+
+    root: Node
+
+    def part(self, name: str) -> dict[str, Node]:
+        """The declared purposes, channels, actions or holds, by name."""
+        node = self.root.get(name)
+        return node.fields if node is not None else {}
+
+    def basis(self, purpose: str) -> str | None:
+        """The legal basis of a purpose."""
+        node = self.part("purposes").get(purpose)
+        return node.text("basis") if node is not None else None
+
+    def purpose_templates(self, purpose: str) -> list[Node]:
+        """The templates a purpose lists."""
+        node = self.part("purposes").get(purpose)
+        listed = node.get("templates") if node is not None else None
+        return listed.items if listed is not None else []
+
+    def kind_channels(self, kind: str) -> list[Node]:
+        """The channels a kind of action may take."""
+        node = self.part("actions").get(kind)
+        channels = node.get("channels") if node is not None else None
+        return channels.items if channels is not None else []
+
+    def kind_purpose(self, kind: str) -> str | None:
+        """The purpose of a kind of action."""
+        node = self.part("actions").get(kind)
+        return node.text("purpose") if node is not None else None
+
+    def address(self, channel: str) -> str | None:
+        """The trait that holds a channel's address; None when it needs none."""
+        node = self.part("channels").get(channel)
+        return node.text("address") if node is not None else None
+
+
+def policy_problems(document: Document, templates: Collection[tuple[str, str]]) -> Iterator[Problem]:
+    """Names that a policy uses without declaring them, and rules that could never let anything pass."""
+    if document.root.kind == "map":
+        checks = _PolicyChecks(document, {name for name, _ in templates})
+        yield from checks.purposes()
+        yield from checks.actions()
+        yield from checks.holds()
+
+
+class _PolicyChecks:
+    """The checks of one policy."""
+
+    def __init__(self, document: Document, templates: Collection[str]) -> None:
+        self.file, self.words, self.templates = document.file, PolicyWords(document.root), templates
+        self.known_purposes = self.words.part("purposes")
+
+    def unknown(self, node: Node | None, what: str, known: Collection[str]) -> Iterator[Problem]:
+        if (
+            node is not None
+            and isinstance(node.value, str)
+            and node.value not in known
+            and f"{what}s" in (*self.words.root.fields, "templates")
+        ):
+            declare = (
+                "write templates/<name>.<channel>.liquid" if what == "template" else f"declare it under '{what}s:'"
+            )
+            way_out = choose(node.value, known, declare)
+            yield Problem(self.file, node.line, node.column, f"unknown {what} '{node.value}'", way_out)
+
+    def purposes(self) -> Iterator[Problem]:
+        for name, purpose in self.known_purposes.items():
+            basis, listed = self.words.basis(name), self.words.purpose_templates(name)
+            for node in listed:
+                yield from self.unknown(node, "template", self.templates)
+            if basis in LISTED and not listed:
+                message = f"purpose '{name}' can send nothing: its basis is '{basis}' and it lists no templates"
+                way_out = "list the templates that may use it under 'templates:'"
+                yield Problem(self.file, *purpose.key_place("basis"), message, way_out, "warning")
+            for key in ("templates", "ceiling"):
+                if key in purpose.fields and basis is not None and basis not in LISTED:
+                    message = f"'{key}' has no meaning for the basis '{basis}'"
+                    yield Problem(self.file, *purpose.key_place(key), message, "leave it out", "warning")
+
+    def actions(self) -> Iterator[Problem]:
+        for kind, node in self.words.part("actions").items():
+            for channel in self.words.kind_channels(kind):
+                yield from self.unknown(channel, "channel", self.words.part("channels"))
+            yield from self.unknown(node.get("purpose"), "purpose", self.known_purposes)
+
+    def holds(self) -> Iterator[Problem]:
+        for name, hold in self.words.part("holds").items():
+            held = hold.get("holds")
+            for node in held.items if held is not None else ():
+                yield from self.unknown(node, "purpose", self.known_purposes)
+                if self.words.basis(str(node.value)) not in (None, "consent"):
+                    message = f"hold '{name}' has no effect on '{node.value}': only purposes by consent are held"
+                    yield Problem(self.file, node.line, node.column, message, "leave it out", "warning")
+            ends = hold.get("ends")
+            if ends is not None and ends.value is not None and ends.value == hold.text("begins"):
+                message = f"hold '{name}' ends with the very event it begins with"
+                yield Problem(self.file, ends.line, ends.column, message, "name the event that closes the case")

@@ -1,0 +1,181 @@
+"""The way through a journey's stages: what leads where, and the stages that nobody reaches, leaves or passes in time.
+
+It reads the tree as written, so that a definition with other faults is checked as well.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from streams.problems import Problem, choose, did_you_mean
+from streams.shapes import entries, handlers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from streams.yamltext import Node
+
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
+FILLED = "a stage that nobody can leave keeps its customers for ever, and nobody comes back into the journey"
+
+
+@dataclass(slots=True)
+class Way:
+    """What the handlers of one stage do with the one who is in it."""
+
+    to: dict[str, Node] = field(default_factory=dict)
+    arrival: dict[str, Node] = field(default_factory=dict)  # the part of `to` that takes no time
+    ends: bool = False
+
+
+class StageGraph:
+    """The stages of one journey and the ways between them."""
+
+    def __init__(self, root: Node, file: str) -> None:
+        self.root, self.file = root, file
+        stages = root.get("stages")
+        self.stages: Node | None = stages if stages is not None and stages.kind == "map" and stages.fields else None
+        self.names = list(self.stages.fields) if self.stages is not None else []
+        self.ways = {name: Way() for name in self.names}
+        self.anywhere = Way()
+        for stage, _, handler in handlers(root):
+            way = self.anywhere if stage is None else self.ways[stage]
+            end, to = handler.get("end"), handler.get("to")
+            way.ends |= end is not None  # whatever stands there, an end is meant
+            target = self._meant(to)
+            if to is not None and target is not None:
+                way.to.setdefault(target, to)
+                if "on arrival" in handler.fields:
+                    way.arrival.setdefault(target, to)
+
+    def _meant(self, to: Node | None) -> str | None:
+        """The stage a `to` names; for a misspelt one the likeliest, so that one mistake is reported once."""
+        if to is None or not isinstance(to.value, str):
+            return None
+        return to.value if to.value in self.ways else did_you_mean(to.value, self.names)
+
+    def problems(self) -> Iterator[Problem]:
+        """Everything wrong with the ways."""
+        yield from self._unknown()
+        if self.stages is None:
+            return
+        yield from self._unreachable()
+        yield from self._dead_ends()
+        yield from self._loops()
+        yield from self._shadowed()
+
+    def _wanted(self) -> list[Node]:
+        """Every `to` as written."""
+        wanted = [node for _, _, handler in handlers(self.root) if (node := handler.get("to"))]
+        return wanted + [node for entry in entries(self.root) if (node := entry.get("to"))]
+
+    def _unknown(self) -> Iterator[Problem]:
+        wanted = self._wanted()
+        goal = self.root.get("goal")
+        if goal is not None:
+            wanted += goal.items if goal.kind == "list" else [goal]
+        for node in wanted:
+            if isinstance(node.value, str) and node.value not in self.ways and _NAME.fullmatch(node.value):
+                way_out = choose(node.value, self.names, "declare it under 'stages:'")
+                yield Problem(self.file, node.line, node.column, f"unknown stage '{node.value}'", way_out)
+
+    def _starts(self) -> set[str]:
+        starts = set()
+        for entry in entries(self.root):
+            to = entry.get("to")
+            starts.add(self.names[0] if to is None else self._meant(to) or self.names[0])
+        return starts or {self.names[0]}
+
+    def reachable(self) -> set[str]:
+        """The stages that somebody can come into."""
+        found: set[str] = set()
+        ahead = [*self._starts(), *self.anywhere.to]
+        while ahead:
+            stage = ahead.pop()
+            if stage not in found:
+                found.add(stage)
+                ahead += self.ways[stage].to
+        return found
+
+    def _place(self, stage: str) -> tuple[int, int]:
+        return self.stages.key_place(stage) if self.stages is not None else (1, 1)
+
+    def _unreachable(self) -> Iterator[Problem]:
+        if any(node.spoilt or self._meant(node) is None for node in self._wanted()):
+            return  # a `to` that says nothing may lead anywhere
+        reachable = self.reachable()
+        for stage in self.names:
+            if stage not in reachable:
+                message = f"nobody can reach stage '{stage}': no handler goes to it"
+                yield Problem(self.file, *self._place(stage), message, f"lead there with 'to: {stage}', or remove it")
+
+    def _dead_ends(self) -> Iterator[Problem]:
+        if self.anywhere.ends:
+            return
+        reachable = self.reachable()
+        leaving = {name: {*self.ways[name].to, *self.anywhere.to} - {name} for name in self.names}
+        ending = {name for name in self.names if self.ways[name].ends}
+        while grown := {name for name in self.names if name not in ending and leaving[name] & ending}:
+            ending |= grown
+        endless = [name for name in self.names if name in reachable and name not in ending]
+        dead = [name for name in endless if not leaving[name]]
+        for stage in dead or endless[:1]:
+            if dead:
+                message = f"nobody can leave stage '{stage}': no handler goes on from it or ends the journey"
+                way_out = (
+                    "end the journey there ('- on arrival:' with 'end: true'), or after a time, or lead on with 'to:'"
+                )
+                yield Problem(self.file, *self._place(stage), message, way_out)
+            else:
+                message = f"from stage '{stage}' on the journey never ends"
+                way_out = f"{FILLED}: add 'end: true' somewhere"
+                yield Problem(self.file, *self._place(stage), message, way_out, "warning")
+
+    def _loops(self) -> Iterator[Problem]:
+        settled: set[str] = set()
+        for start in self.names:
+            path: list[str] = []
+            yield from self._loop_from(start, path, settled)
+
+    def _loop_from(self, start: str, path: list[str], settled: set[str]) -> Iterator[Problem]:
+        ahead: list[tuple[str, Iterator[str]]] = [(start, iter(self.ways[start].arrival))]
+        if start in settled:
+            return
+        path.append(start)
+        while ahead:
+            stage, following = ahead[-1]
+            target = next(following, None)
+            if target is None:
+                settled.add(stage)
+                path.pop()
+                ahead.pop()
+            elif target in path:
+                node = self.ways[stage].arrival[target]
+                circle = " -> ".join([*path[path.index(target) :], target])
+                message = f"a loop without time: {circle}, each on arrival"
+                way_out = "let one of them wait for an event ('when:') or a time ('after:')"
+                yield Problem(self.file, node.line, node.column, message, way_out)
+            elif target not in settled:
+                path.append(target)
+                ahead.append((target, iter(self.ways[target].arrival)))
+
+    def _shadowed(self) -> Iterator[Problem]:
+        """Handlers that never run, because one before them takes every such event."""
+        taken: dict[tuple[str | None, str], int] = {}
+        for stage, _, handler in handlers(self.root):
+            when = handler.get("when")
+            names = [] if when is None else when.items if when.kind == "list" else [when]
+            types = [node.value for node in names if isinstance(node.value, str)]
+            if "on arrival" in handler.fields:
+                types = ["on arrival"]
+            lines = [taken[stage, each] for each in types if (stage, each) in taken]
+            if types and len(lines) == len(types):
+                what = "ends or moves on every arrival" if types == ["on arrival"] else f"takes every '{types[0]}'"
+                message = f"this handler never runs: the one in line {lines[0]} {what}"
+                way_out = "put this one before it, give that one an 'if', or join them"
+                yield Problem(self.file, handler.line, handler.column, message, way_out)
+            if "if" not in handler.fields and (types != ["on arrival"] or handler.get("to") or handler.get("end")):
+                for each in types:
+                    taken.setdefault((stage, each), handler.line)

@@ -1,0 +1,87 @@
+"""A customer's story on a terminal: each touchpoint, what came of it, and how things stand now."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from streams.engine.gates import COOKIE, is_open
+from streams.reasons import after
+from streams.terminal import moment, plural
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from streams.engine.profile import Instance, Profile
+    from streams.explain import Line, Story
+
+INDENT = 12
+MOST = 100  # characters of an event's properties: enough for a page and a form, and a line stays a line
+_COLOURS = {"touchpoint": "bold", "outcome": "magenta", "linked": "blue", "unlinked": "blue", "transition": "cyan"}
+_VERDICTS = {"sent": ("✓", "green"), "held": ("…", "yellow"), "refused": ("✗", "red"), "withdrawn": ("↩", "yellow")}
+
+
+def tell(story: Story, asked: str, console: Console) -> None:
+    """Print a story; `asked` is the name it was asked for by."""
+    head = Text(story.name, "bold")
+    if asked != story.name:
+        head.append(f"  ({asked} is this customer{'' if asked.startswith('customer:') else chr(39) + 's'})", "not bold")
+    console.print(head)
+    day, clock = "", ""
+    for line in story.lines:
+        then = datetime.fromtimestamp(line.at / 1000, UTC)
+        if (today := f"{then:%a} {then.day} {then:%B %Y}, UTC") != day:
+            day, clock = today, ""
+            console.print(Text(f"\n{day}", "underline"))
+        begins = line.kind not in {"transition", "decision"}
+        shown = "" if f"{then:%X}" == clock and not begins else f"{then:%X}"
+        clock = f"{then:%X}"
+        console.print(Text(f"{shown:{10 if begins else INDENT}}").append_text(_row(line)))
+    if story.profile is not None:
+        _now(story.profile, console)
+
+
+def _row(line: Line) -> Text:
+    if line.decision is not None:
+        mark, colour = _VERDICTS.get(line.decision.verdict, ("·", "dim"))
+        return Text(f"{mark} {line.text}", colour)
+    if line.kind != "touchpoint":
+        return Text(line.text if line.kind != "transition" else f"· {line.text}", _COLOURS[line.kind])
+    words = " ".join(f"{name}={_plain(value)}" for name, value in line.properties.items())
+    row = Text(line.text, _COLOURS["touchpoint"]).append(f" ({line.channel})", "not bold")
+    return row.append(f"  {words if len(words) <= MOST else words[: MOST - 1] + '…'}" if words else "", "dim not bold")
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else repr(value)
+
+
+def _now(profile: Profile, console: Console) -> None:
+    """How things stand: journeys, consents, what is open."""
+    rows = [(f"{each.journey} v{each.version}", _stands(each)) for each in profile.instances.values()]
+    rows += [
+        (f"consent to {name.removeprefix(COOKIE)}{' (cookie)' if name.startswith(COOKIE) else ''}",
+         f"{'given' if word.granted else 'withdrawn'} {moment(word.at)}")
+        for name, word in profile.consents.items()
+    ]  # fmt: skip
+    if profile.contact is not None and not profile.contact.granted:
+        rows.append(("do not contact", f"since {moment(profile.contact.at)}"))
+    rows += [(name, f"open since {moment(case.opened)}") for name, case in profile.cases.items() if is_open(case)]
+    if profile.held:
+        rows.append(("known by", ", ".join(sorted(profile.held))))
+    if profile.customer is not None and profile.id != f"customer:{profile.customer}":
+        rows.append(("called", profile.customer))
+    if rows:
+        console.print(Text("\nNow", "underline"))
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, value in rows:
+        console.print(Text(f"{name:{width}}  {value}"))
+
+
+def _stands(instance: Instance) -> str:
+    if instance.ended:
+        return f"ended in stage {instance.stage} {moment(instance.ended)} ({after(instance.why)})"
+    waiting = f", {plural(len(instance.held), 'action')} held back" if instance.held else ""
+    return f"in stage {instance.stage} since {moment(instance.entered)}{waiting}"

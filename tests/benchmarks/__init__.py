@@ -1,0 +1,1 @@
+"""Polku beside independent programs that do the same work, on one Kafka, in one run: `make bench`."""

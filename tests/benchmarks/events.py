@@ -1,0 +1,123 @@
+"""The input of the mini bank journey, in Polku's schema and in the peers', and the actions it must give."""
+
+from __future__ import annotations
+
+import io
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import fastavro
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from schemas.codec import encode_touchpoint_avro
+from schemas.touchpoint import Touchpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+TYPES = (
+    "page_viewed",
+    "form_started",
+    "form_page_submitted",
+    "form_abandoned",
+    "form_submitted",
+    "application_approved",
+    "ad_clicked",
+)
+PROPERTIES = {"page": "/credit-cards/gold", "product": "credit_card", "form_page": 1}
+PARTITIONS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One event: its number, whose it is and what it is."""
+
+    number: int
+    customer: str
+    kind: str
+
+
+def samples(events: int, customers: int) -> Iterator[Sample]:
+    """Give the same events every time: each of a random customer, of a random type."""
+    chance = random.Random(1)
+    for number in range(events):
+        yield Sample(number, f"c{chance.randrange(customers)}", chance.choice(TYPES))
+
+
+def expected_actions(given: Iterable[Sample]) -> int:
+    """Count the actions by the rules of the mini bank journey, written apart from every program that is measured."""
+    stage: dict[str, str] = {}
+    seen: dict[str, int] = {}
+    shown: set[str] = set()
+    actions = 0
+    for each in given:
+        who = each.customer
+        seen[who] = seen.get(who, 0) + 1
+        match each.kind:
+            case "form_started":
+                stage[who] = "applying"
+            case "form_submitted":
+                stage[who] = "done"
+            case "form_abandoned" if stage.get(who) == "applying":
+                actions += 1
+            case "page_viewed" if seen[who] > 1 and who not in shown:
+                shown.add(who)
+                actions += 1
+    return actions
+
+
+def polku_value(each: Sample, at: int, *, devices: bool) -> bytes:
+    """Return the event in Polku's schema, Avro single-object encoding; with `devices`, the device is named as well."""
+    identifiers = {"customer": each.customer}
+    if devices:
+        identifiers["device"] = f"d{each.customer}"
+    return encode_touchpoint_avro(
+        Touchpoint(
+            event_id=f"{each.number:032x}",
+            type=each.kind,
+            channel="web",
+            occurred_at=at + each.number,
+            identifiers=identifiers,
+            properties=PROPERTIES,
+        )
+    )
+
+
+def peer_value(each: Sample, at: int, schema: Any) -> bytes:
+    """Return the event in the peers' schema, bare Avro."""
+    buffer = io.BytesIO()
+    record = {
+        "event_id": f"{each.number:032x}",
+        "type": each.kind,
+        "channel": "web",
+        "customer_id": each.customer,
+        "device_id": f"d{each.customer}",
+        "occurred_at": at + each.number,
+        "properties": PROPERTIES,
+    }
+    fastavro.schemaless_writer(buffer, schema, record)
+    return buffer.getvalue()
+
+
+def create(bootstrap: str, topic: str) -> None:
+    """Create a topic of four partitions."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})  # kept: a collected client drops its pending calls
+    admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(30)
+
+
+def fill(bootstrap: str, topic: str, given: Iterable[Sample], value: Callable[[Sample], bytes]) -> None:
+    """Write the events, keyed by customer, and wait until all are acknowledged."""
+    producer = Producer(
+        {"bootstrap.servers": bootstrap, "linger.ms": 20, "queue.buffering.max.messages": 200_000, "acks": "all"}
+    )
+    for each in given:
+        while True:
+            try:
+                producer.produce(topic, value(each), key=each.customer)
+                break
+            except BufferError:
+                producer.poll(0.05)
+    if left := producer.flush(60):
+        raise RuntimeError(f"{left} events could not be written to {topic}")

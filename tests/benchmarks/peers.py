@@ -1,0 +1,84 @@
+"""The programs that Polku is compared with: where they are, their environment, and one run of each.
+
+They live outside this project, by default in ../shared/bench beside it (`POLKU_PEERS` names another place), and run
+unmodified in an environment of their own with the packages that they ask for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+from typing import Any
+
+import fastavro
+
+from tests.support.kafka import BUILD, ROOT
+
+ENVIRONMENT = BUILD / "peers-venv"
+RUN_WITHIN = 600.0  # seconds
+COMMIT_MS = 5000  # Quix's default, with which it is at its fastest
+
+
+def folder() -> Path | None:
+    """Return where the peers are, None when they are not there."""
+    named = Path(os.environ.get("POLKU_PEERS") or ROOT.parent / "shared" / "bench")
+    path = named if named.is_absolute() else ROOT / named
+    return path if (path / "quix_bank.py").is_file() else None
+
+
+def schema(peers: Path) -> Any:
+    """Return the schema that the peers read."""
+    return fastavro.parse_schema(json.loads((peers / "touchpoint.avsc").read_text()))
+
+
+def python(peers: Path) -> Path:
+    """Return the Python of the peers' environment, made the first time and when their requirements change."""
+    program, stamp = ENVIRONMENT / "bin" / "python", ENVIRONMENT / "requirements.txt"
+    wanted = (peers / "requirements.txt").read_text()
+    if not stamp.is_file() or stamp.read_text() != wanted:
+        sys.stderr.write("installing the peers' packages into build/peers-venv\n")
+        venv.create(ENVIRONMENT, with_pip=True)
+        subprocess.run([program, "-m", "pip", "install", "-q", "-r", peers / "requirements.txt"], check=True)
+        stamp.write_text(wanted)
+    return program
+
+
+def run(command: list[str]) -> dict[str, Any]:
+    """Run one program to its end and return the JSON object of its last line."""
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=RUN_WITHIN, check=False, cwd=BUILD, env=environment
+    )
+    lines = done.stdout.strip().splitlines()
+    if not lines:
+        raise RuntimeError(f"{command[1]} ended with code {done.returncode}: {done.stderr.strip()[-1000:]}")
+    result: dict[str, Any] = json.loads(lines[-1])
+    return result
+
+
+def quix(peers: Path, bootstrap: str, topic: str, events: int) -> dict[str, Any]:
+    """Run the mini bank journey in Quix Streams, exactly once."""
+    program = [str(python(peers)), str(peers / "quix_bank.py")]
+    name = f"peer-quix-{time.time_ns()}"
+    return run(
+        [
+            *program,
+            f"--bootstrap={bootstrap}",
+            f"--topic={topic}",
+            f"--events={events}",
+            "--guarantee=exactly-once",
+            f"--commit-ms={COMMIT_MS}",
+            f"--app-id={name}",
+        ]
+    )
+
+
+def decode_only(peers: Path, bootstrap: str, topic: str, events: int) -> dict[str, Any]:
+    """Read and decode every event with aiokafka and fastavro, nothing else."""
+    program = [str(python(peers)), str(peers / "decode_only.py")]
+    return run([*program, f"--bootstrap={bootstrap}", f"--topic={topic}", f"--events={events}", "--client=aiokafka"])

@@ -1,0 +1,1 @@
+"""Workers under faults, on a real Apache Kafka."""

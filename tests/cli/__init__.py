@@ -1,0 +1,1 @@
+"""The program `polku`, as a person at a terminal meets it."""

@@ -1,0 +1,128 @@
+"""explain: a customer's story computed again from the journal, read as staff read it."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from streams.explain import Story, explain
+from streams.journaldump import Journal
+from streams.tell import tell
+from tests.stories.telling import play, read, seeds
+from tests.stories.test_fifty_touchpoints import CHANGES_HANDS, SIX_WEEKS, THE_END
+
+PARTITIONS = 4
+
+
+def story_of(name: str, text: str = SIX_WEEKS, until: str = THE_END) -> Story:
+    """The story of a profile in a log."""
+    simulator = play(read(text), until, PARTITIONS)
+    journal: Journal = {index: list(enumerate(entries)) for index, entries in enumerate(simulator.journal)}
+    return explain(journal, PARTITIONS, seeds(), name)
+
+
+def told(name: str, text: str = SIX_WEEKS, until: str = THE_END) -> str:
+    """How it is told on a terminal without colours."""
+    page = io.StringIO()
+    tell(story_of(name, text, until), name, Console(file=page, soft_wrap=True, highlight=False))
+    return page.getvalue()
+
+
+def test_held_and_let_go() -> None:
+    """What a complaint held back, and what let it go, stand where they happened."""
+    assert """
+Mon 9 March 2026, UTC
+10:00:00  complaint_opened (phone)  case_id=k-1
+12:00:00  card_activated (app)
+            · onboarding v1 goes from invited to active (card_activated)
+            … send_message held back: hold says open-complaint (case k-1 is open, and marketing waits)
+
+Thu 12 March 2026, UTC
+15:00:00  complaint_closed (phone)  case_id=k-1
+            ✓ send_message sent by push to token-7 (card-benefits): all gates passed (purpose marketing)
+""" in told("customer:c-7")
+
+
+def test_what_time_brought() -> None:
+    """What no event caused stands at its own time; what came too late says how late."""
+    assert """
+12:00:00  basket_updated (web)  basket_id=b-9 value=80
+            · journey free-delivery-coupon ignored: stale says older-on-arrival-than-stale-after \
+(it came 2 d late, and the journey bears 1 d)
+12:30:00  basket_updated (web)  basket_id=b-10 value=50
+            · free-delivery-coupon v1 begins in stage shopping
+13:00:00  complaint_opened (phone)  case_id=k-2
+15:00:00    · free-delivery-coupon v1 goes from shopping to offered (after 2 h)
+            … send_coupon held back: hold says open-complaint (case k-2 is open, and marketing waits)
+16:00:00  order_placed (store)  basket_id=b-10
+            · free-delivery-coupon v1 goes from offered to ordered (order_placed); its goal is reached
+            · free-delivery-coupon v1 ends in stage ordered (completed)
+            ✗ send_coupon not sent: journey says instance-ended (the journey that wanted it is over)
+""" in told("customer:c-9")
+
+
+def test_what_the_device_gathered_before_the_customer_was_known() -> None:
+    """Is the customer's; the event that said who it is comes with all that came of it; a repeat says so."""
+    page = told("customer:c-7")
+    assert (
+        """
+07:21:00  device:d-41 belongs to this customer from now on
+07:21:00  form_submitted (web)  form=credit-card
+            · credit-card-application v1 goes from applying to submitted (form_submitted); its goal is reached
+            · credit-card-application v1 ends in stage submitted (completed)
+            ✓ suppress_ads sent by ads (credit-card): all gates passed (purpose ads-suppression)
+            ↩ show_banner by web withdrawn: journey credit-card-application ended: completed
+07:21:30  form_submitted (a repeat: changes nothing) (web)  form=credit-card
+"""
+        in page
+    )
+    assert "18:30:02  page_viewed (a repeat: changes nothing)" in page
+    assert "18:44:20  email says: send_reminder delivered" in page
+
+
+def test_a_device_that_changed_hands() -> None:
+    """The former customer's story ends there; the new one's has what the device did, and nothing of before."""
+    former, later = (told(f"customer:c-{n}", CHANGES_HANDS, "03-20 00:00:00") for n in (60, 61))
+    assert "device:d-60 belongs to somebody else from now on" in former
+    assert "↩ show_banner by web withdrawn: device changed hands" in former
+    assert "basket_updated" not in former
+    assert "10:00:00  basket_updated (via device:d-60) (web)  basket_id=b-60 value=90" in later
+    assert "show_banner" not in later
+    assert told("device:d-60", CHANGES_HANDS, "03-20 00:00:00").splitlines()[1:] == later.splitlines()[1:]
+
+
+def test_two_customers_that_are_one() -> None:
+    """By either name the story is the same, each touchpoint stands once, and actions carry the wanted name."""
+    for name in ("customer:c-20", "customer:c-21"):
+        story = story_of(name)
+        assert [line.event for line in story.lines if line.kind == "touchpoint"] == [
+            "profile_updated",
+            "consent_given",
+            "application_approved",
+        ]
+        assert [line.action.customer for line in story.lines if line.action is not None] == ["c-21"]
+    assert "11:00:00  customer:c-20 and customer:c-21 are one, to be called c-21" in told("customer:c-21")
+
+
+def test_how_things_stand() -> None:
+    """At the end: journeys, consents, devices, and what is open."""
+    assert (
+        told("customer:c-30").split("\nNow\n")[1]
+        == """\
+credit-card-application v1           ended in stage abandoned 2026-04-05 09:30:00 (after 14 d)
+consent to personalisation (cookie)  given 2026-03-20 14:00:00
+known by                             device:d-77
+"""
+    )
+    until_complaint = told("customer:c-7", until="03-09 13:00:00", text=SIX_WEEKS.split("Thursday. c-7's complaint")[0])
+    assert "open-complaint/k-1                   open since 2026-03-09 10:00:00" in until_complaint
+    assert "in stage active since 2026-03-09 12:00:00, 1 action held back" in until_complaint
+
+
+def test_every_decision_is_told_once() -> None:
+    """The stories of all profiles together hold each decision of the log exactly once."""
+    simulator = play(read(SIX_WEEKS), THE_END, PARTITIONS)
+    final = [name for name in simulator.states() if (found := simulator.profile(name)) and found.id == name]
+    shown = [line.decision.decision_id for name in final for line in story_of(name).lines if line.decision is not None]
+    assert sorted(shown) == sorted(decision.decision_id for decision in simulator.decisions)

@@ -1,0 +1,49 @@
+"""A context for expressions, made of plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from schemas.journal import Event, Origin
+
+NOW = 1_700_000_000_000  # 2023-11-14T22:13:20Z
+MINUTE = 60_000
+
+
+def event(properties: dict[str, Any] | None = None, **parts: Any) -> Event:
+    """A page view of customer 7, with these properties."""
+    given: dict[str, Any] = {
+        "profile": "customer:7",
+        "origin": Origin(0, 0, 0, NOW),
+        "event_id": "e-1",
+        "type": "page_viewed",
+        "channel": "web",
+        "occurred_at": NOW - 5 * MINUTE,
+        "identifiers": {"customer": "7", "email": "a@example.org"},
+        "properties": properties or {},
+    }
+    return Event(**(given | parts))
+
+
+@dataclass
+class Seen:
+    """Everything that a condition may see."""
+
+    event: Event | None = None
+    event_time: int = NOW - 5 * MINUTE
+    vars: dict[str, Any] = field(default_factory=dict)
+    traits: dict[str, Any] = field(default_factory=dict)
+    now: int = NOW
+    stage: str = "interested"
+    profile_id: str = "customer:7"
+    counts: dict[str | None, int] = field(default_factory=dict)
+    profile_counts: dict[str | None, int] = field(default_factory=dict)
+
+    def count(self, event_type: str | None) -> int:
+        """How often the instance saw the type."""
+        return self.counts.get(event_type, 0)
+
+    def profile_count(self, event_type: str | None) -> int:
+        """How often the profile saw the type."""
+        return self.profile_counts.get(event_type, 0)

@@ -1,0 +1,107 @@
+"""The reference page: every example is sound, and does what `reference/<heading>.yaml` tells of it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from streams.checks import check_directory
+from streams.definitions import load
+from streams.engine.conditions import Scope, compile_condition
+from streams.problems import errors
+from streams.story import run_all
+from streams.storyfile import read
+from tests.language.test_broken import HERE
+from tests.language.test_stories import printed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PAGE = (HERE.parent.parent / "docs" / "journey-language.md").read_text()
+TEMPLATES = {"resume.email": "Subject: s\n\n{{ link }}", "thanks.email": "Subject: s\n\nx", "thanks.sms": "x"}
+# What surrounds an example of handlers, or of some keys, to make a whole journey of it.
+HEAD = "journey: example\nversion: 1\npurpose: marketing\n"
+ENTER = "enter: {when: began}\n"
+LEADS_TO = "  {stage}:\n    - after: 1d\n      end: true\n"
+
+
+class Example(NamedTuple):
+    """A fenced example: its kind, the heading above it as a file name, its text."""
+
+    kind: str
+    heading: str
+    text: str
+
+
+def examples() -> list[Example]:
+    """Every fenced example of the page that says what it is."""
+    found, heading = [], ""
+    for match in re.finditer(r"^#+ ([^\n]+)$|^```(?:yaml )?(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
+        if match[1]:
+            heading = re.sub(r"[^a-z]+", "-", match[1].lower()).strip("-")
+        else:
+            found.append(Example(match[2], heading, match[3]))
+    return found
+
+
+def journey(example: Example) -> str:
+    """A whole journey that holds the example."""
+    if example.kind == "journey":
+        return example.text
+    if example.kind == "keys":
+        return HEAD + ("" if "enter:" in example.text else ENTER) + example.text
+    indented = "".join(f"    {line}\n" for line in example.text.splitlines())
+    if not re.search(r"^ *(to|end):", example.text, re.MULTILINE):
+        indented += "    - after: 90d\n      end: true\n"
+    targets = dict.fromkeys(re.findall(r"^ *to: (next|gold)$", example.text, re.MULTILINE))
+    ends = "  {stage}:\n    - on arrival:\n      end: true\n" if example.heading == "when" else LEADS_TO
+    return HEAD + ENTER + "stages:\n  first:\n" + indented + "".join(ends.format(stage=each) for each in targets)
+
+
+EXAMPLES = examples()
+JOURNEYS = [example for example in EXAMPLES if example.kind in ("journey", "handlers", "keys")]
+(POLICY,) = (example.text for example in EXAMPLES if example.kind == "policy")
+(STORY,) = (example.text for example in EXAMPLES if example.kind == "story")
+CONDITIONS = [line for example in EXAMPLES if example.kind == "cel" for line in example.text.splitlines()]
+
+
+def folder(tmp_path: Path, text: str) -> Path:
+    """A folder of definitions with one journey, and the page's policy."""
+    (tmp_path / "journeys").mkdir()
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "journeys" / "example.yaml").write_text(text)
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    for name, content in TEMPLATES.items():
+        (tmp_path / "templates" / f"{name}.liquid").write_text(content)
+    return tmp_path
+
+
+@pytest.mark.parametrize("example", JOURNEYS, ids=lambda example: example.heading)
+def test_examples_are_sound_and_do_what_they_say(example: Example, tmp_path: Path) -> None:
+    """Each example passes the checks, and its stories come true."""
+    definitions = folder(tmp_path, journey(example))
+    assert errors(check_directory(definitions)) == []
+    if example.kind == "journey":
+        path = tmp_path / "journeys" / "card_test.yaml"
+        path.write_text(STORY)
+    else:
+        path = HERE / "reference" / f"{example.heading}.yaml"
+    stories, problems = read(path)
+    assert problems == []
+    assert stories
+    for result in run_all(load(definitions), stories):
+        assert result.passed, printed(result)
+
+
+def test_every_story_has_its_example() -> None:
+    """No story is left over from an example that is gone."""
+    headings = {example.heading for example in JOURNEYS}
+    assert {path.stem for path in (HERE / "reference").iterdir()} <= headings
+
+
+@pytest.mark.parametrize("text", CONDITIONS)
+def test_conditions(text: str) -> None:
+    """Each condition of the page compiles."""
+    compile_condition(text, Scope(event=True, vars=frozenset({"limit"})))

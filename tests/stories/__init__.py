@@ -1,0 +1,1 @@
+"""Whole stories, told and checked row by row."""
