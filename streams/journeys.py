@@ -12,6 +12,7 @@ from aiokafka.structs import TopicPartition
 from schemas import codec, journal
 from schemas.journal import Origins, TaskMark, partition_of
 from streams import logs
+from streams.engine.journeys import STEP_BUDGET
 from streams.engine.partition import META_KEY, Partition
 from streams.engine.rules import UnknownDefinition
 from streams.tables import recover
@@ -32,6 +33,9 @@ RESTORE_SLICE = 2000
 # A task writes its mark as soon as the least mark has grown, at most this often: a share of the mark interval, so
 # that the two hops of time do not each wait a full one.
 MARK_SHARE = 0.8
+# A slice of records usually takes 10 ms. Where a journey makes it long, others on the loop have their turns within it.
+TURN_SECONDS = 0.02
+TURN_RECORDS = 16
 
 log = logs.get("journeys")
 
@@ -91,7 +95,11 @@ class JourneysTask(Task):
         """Apply entries; stop at one that activates a definition not known here yet."""
         assert self._partition is not None
         apply, decode = self._partition.apply, journal.decode
+        turn = time.perf_counter() + TURN_SECONDS
         for taken, record in enumerate(records):
+            if not taken % TURN_RECORDS and time.perf_counter() > turn:
+                await asyncio.sleep(0)
+                turn = time.perf_counter() + TURN_SECONDS
             entry = decode(record.value)
             try:
                 apply(record.offset, entry)
@@ -211,6 +219,15 @@ class JourneysTask(Task):
             metrics.withdrawals.labels(withdrawal.channel).inc()
         for why, count in Counter((each.verdict, each.gate, each.reason) for each in output.decisions).items():
             metrics.decisions.labels(*why).inc(count)
+        loops = Counter((d.journey, d.journey_version, d.stage) for d in output.decisions if d.reason == STEP_BUDGET)
+        for (journey, version, stage), count in loops.items():
+            log.error(
+                "a journey goes round in a loop; the instances that exceeded the step budget were ended",
+                journey=journey,
+                version=version,
+                stage=stage,
+                instances=count,
+            )
         moves = Counter((step.journey, step.from_stage or "", step.to_stage or "") for step in output.transitions)
         for move, count in moves.items():
             metrics.transitions.labels(*move).inc(count)

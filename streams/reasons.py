@@ -31,6 +31,7 @@ MEANINGS = {
     ("limits", "too-many-held"): "case {found} is open, and as many as a profile may hold wait already",
     ("limits", "parameters-too-large"): "they have {found}, and an action bears {asked}",
     ("limits", "trait-too-large"): "{found} is larger than {asked}",
+    ("limits", "step-budget"): "it went round in a loop, {found}",
     ("journey", "instance-ended"): "the journey that wanted it is over",
     ("merge", "another-instance-stays"): "another instance of this journey stays",
     ("merge", "too-large-to-hand-over"): "what was gathered has {found}, too much for a message",

@@ -6,6 +6,7 @@ or ended the instance, the handlers of *any stage* are asked in the same way. So
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -21,10 +22,14 @@ from streams.engine.profile import Held, Instance, Profile
 from streams.engine.rules import ALWAYS, NEVER, CompiledJourney, Entrance, Reaction, Rules, Stage
 from streams.engine.step import Step, Transition
 
-# An instance that arrives more often within one step is in a loop without time; it ends. Stories arrive once or twice.
+# The step budget: what one instance may do within one entry of the journal. One that exceeds it is in a loop and ends,
+# with a decision that says so; the profile's other instances, and other profiles, go on.
+# Stages it arrives at while no time passes. Stories arrive once or twice.
 MAX_ARRIVALS = 20
-# Timers of one profile that fire at one moment of the journal. A week of hourly reminders takes 168.
-MAX_ROUNDS = 1000
+# Timers fired, and stages arrived at after each, when an entry brings a long time at once. A week of hourly reminders
+# takes 168.
+MAX_STEPS = 1000
+STEP_BUDGET = "step-budget"
 
 
 class Traits:
@@ -319,7 +324,32 @@ def _move(journey: CompiledJourney, instance: Instance, to: str, moment: Moment,
         if following is None:
             return
         to, why = following, "arrival"
-    _end_by(instance, "step-budget", moment)
+    _exceed(instance, moment, MAX_ARRIVALS, "arrivals without time")
+
+
+def _exceed(instance: Instance, moment: Moment, most: int, what: str) -> None:
+    """End an instance that exceeded the step budget, and say so."""
+    profile = moment.profile
+    event_id = moment.event.event_id if moment.event is not None else None
+    _end_by(instance, STEP_BUDGET, moment)
+    moment.step.decisions.append(
+        Decision(
+            decision_id=uuid5("decision", instance.id, STEP_BUDGET),
+            profile=profile.id,
+            customer=profile.customer,
+            verdict="ended",
+            gate="limits",
+            reason=STEP_BUDGET,
+            at=moment.now,
+            journey=instance.journey,
+            journey_version=instance.version,
+            instance_id=instance.id,
+            stage=instance.stage,
+            event_id=event_id,
+            value=f"more than {most} {what}",
+            bound=str(most),
+        )
+    )
 
 
 def _arrive(stage: Stage, instance: Instance, moment: Moment) -> str | None:
@@ -400,30 +430,23 @@ def _due(profile: Profile, instance: Instance, timer: Any) -> int:
     return 0 if instance.fired.get(timer.index) == base else base + timer.after
 
 
-def fire(profile: Profile, rules: Rules, until: int, step: Step) -> None:
-    """Fire the profile's timers due at or before `until`, each at its due time, earliest first."""
-    rounds = 0
+def fire(profile: Profile, rules: Rules, until: int, step: Step, taken: Counter[str] | None = None) -> None:
+    """Fire the profile's timers due at or before `until`, each at its due time, earliest first.
+
+    `taken` holds the steps that its instances, by id, have taken already because of the same entry.
+    """
+    taken = Counter() if taken is None else taken
     while profile.wake and profile.wake <= until:
         due = profile.wake
-        rounds += 1
-        if rounds > MAX_ROUNDS:
-            give_up(profile, due, step)
-            return
         now = profile.now = max(due, profile.now)
         for name in sorted(profile.instances):
-            _fire_instance(profile, profile.instances[name], due, now, rules, step)
+            _fire_instance(profile, profile.instances[name], due, now, rules, step, taken)
         profile.wake = next_due(profile, rules)
 
 
-def give_up(profile: Profile, due: int, step: Step) -> None:
-    """End all instances: stages that lead to each other by short timers would take unbounded time after a silence."""
-    for instance in profile.instances.values():
-        if not instance.ended:
-            end(instance, "step-budget", profile, max(due, profile.now), step)
-    profile.wake = 0
-
-
-def _fire_instance(profile: Profile, instance: Instance, due: int, now: int, rules: Rules, step: Step) -> None:
+def _fire_instance(
+    profile: Profile, instance: Instance, due: int, now: int, rules: Rules, step: Step, taken: Counter[str]
+) -> None:
     if instance.ended:
         return
     journey = rules.journey(instance.journey, instance.version)
@@ -436,7 +459,11 @@ def _fire_instance(profile: Profile, instance: Instance, due: int, now: int, rul
         step.stats.timers += 1
         moment = Moment(profile, None, now, rules, step)
         moment.instance = instance
+        arrived = len(step.transitions)
         if holds(timer.reaction.condition, moment):
             _run(journey, instance, timer.reaction, moment, f"after {timer.after // 1000} s")
-            if instance.ended or instance.visits != visits:
-                return
+        taken[instance.id] += max(1, len(step.transitions) - arrived)
+        if not instance.ended and taken[instance.id] > MAX_STEPS:
+            _exceed(instance, moment, MAX_STEPS, "timers at once")
+        if instance.ended or instance.visits != visits:
+            return

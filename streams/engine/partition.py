@@ -200,7 +200,7 @@ class Partition:
         if watermark <= self._meta.watermark:
             return
         self._meta.watermark = self._step.watermark = watermark
-        timers, rounds = self._timers, Counter[str]()
+        timers, taken = self._timers, Counter[str]()
         while timers and timers[0][0] <= watermark:
             due, name = heappop(timers)
             if self._scheduled.get(name) != due:
@@ -212,11 +212,7 @@ class Partition:
                     self._schedule(name, profile.wake)
                 continue
             self._step.stats.late_timers_ms.append(watermark - due)
-            rounds[name] += 1
-            if rounds[name] > journeys.MAX_ROUNDS:
-                journeys.give_up(profile, due, self._step)
-            else:
-                journeys.fire(profile, self.rules, due, self._step)
+            journeys.fire(profile, self.rules, due, self._step, taken)
             self._touched[name] = profile
             if profile.wake:
                 self._schedule(name, profile.wake)

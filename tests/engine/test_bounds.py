@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from streams.engine import bounds, identity
+from streams import stagegraph
+from streams.engine import bounds, identity, journeys
 from streams.engine.merge import unite
 from streams.engine.profile import Case, Profile, decode, new_profile
 from tests.engine.making import DAY, HOUR, MINUTE, SECOND, START, Shop, journey, rules
@@ -34,7 +35,8 @@ def test_the_limits_that_people_read_are_those_in_force() -> None:
     text = (Path(__file__).parents[2] / "docs" / "limits.md").read_text()
     told = {int(number) for number in re.findall(r"\d+", text)}
     limits = {value for name, value in vars(bounds).items() if name.startswith("MAX_")}
-    assert limits | {identity.MAX_HELD, identity.MAX_PARKED, identity.MAX_PARKED_BYTES} <= told
+    limits |= {identity.MAX_HELD, identity.MAX_PARKED, identity.MAX_PARKED_BYTES}
+    assert limits | {journeys.MAX_ARRIVALS, journeys.MAX_STEPS, stagegraph.MAX_TIMERS} <= told
 
 
 def _state(shop: Shop, name: str = "customer:ann") -> Profile:

@@ -9,7 +9,7 @@ import pytest
 from schemas.journal import Activate
 from schemas.journey import Journey
 from streams.engine.ids import action_id, instance_id
-from streams.engine.journeys import MAX_ARRIVALS
+from streams.engine.journeys import MAX_ARRIVALS, MAX_STEPS
 from streams.simulator import Simulator
 from tests.engine.making import DAY, HOUR, MINUTE, START, Shop, journey, library
 
@@ -436,11 +436,11 @@ def test_an_older_version_does_not_come_back() -> None:
 
 
 def test_stages_that_lead_to_each_other_by_timers_end_after_a_long_silence() -> None:
-    """A thousand rounds at one moment are enough: the instance ends, and says why."""
+    """A thousand timers at one moment are enough: the instance ends, and says why."""
     there_and_back = {"one": [{"after": "1s", "to": "two"}], "two": [{"after": "1s", "to": "one"}]}
     shop = Shop(journey("j", there_and_back))
     shop.see("hello", 0)
     shop.see("noise", DAY)
     instance = shop.profile().instances["j"]
     assert (bool(instance.ended), instance.why) == (True, "step-budget")
-    assert len(_moves(shop)) == 1000 + 2
+    assert len(_moves(shop)) == MAX_STEPS + 3
