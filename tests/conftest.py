@@ -104,8 +104,9 @@ def topic_prefix() -> str:
 def nothing_left_to_collect(request: pytest.FixtureRequest) -> Iterator[None]:
     """What a test of the shell leaves behind is finalised with that test.
 
-    A fenced producer leaves futures that log a traceback when they are collected. Formatting one parses source, and CPython
-    3.11 fails with a SystemError when that happens inside another parse: whichever test parses next would fail for it.
+    A fenced producer leaves futures that log a traceback when they are collected. Formatting one parses source, and
+    CPython 3.11 fails with a SystemError when that happens inside another parse: whichever test parses next would
+    fail for it.
     """
     yield
     if request.path.parent.name in {"chaos", "integration", "shell"}:

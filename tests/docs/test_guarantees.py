@@ -10,7 +10,7 @@ from tests.support.kafka import ROOT
 def test_every_promise_names_a_test_that_is_there() -> None:
     """Each row of the table has at least one, and each leads to a file or folder with tests."""
     page = (ROOT / "docs" / "guarantees.md").read_text()
-    rows = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith("| when")]
+    rows = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith(("| when", "| fault"))]
     assert rows
     for row in rows:
         named = re.findall(r"`(tests/[\w/.]+)`", row)

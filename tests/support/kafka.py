@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 from typing import Protocol, Self
@@ -88,13 +89,15 @@ def wait_until_ready(bootstrap: str, seconds: float, process: subprocess.Popen[b
 class KafkaProcess:
     """Apache Kafka as a child process with its data in `folder`; it can be killed, paused and started again."""
 
-    def __init__(self, folder: Path, port: int | None = None, heap: str = "1g") -> None:
-        """Take `port`, or any free one; the jars come from `jars()`."""
+    def __init__(self, folder: Path, port: int | None = None, heap: str = "1g", *, java: Sequence[str] = ()) -> None:
+        """Take `port`, or any free one; `java` are options of the machine, the jars come from `jars()`."""
         self.folder = folder
         self.port = port or free_port()
         self.controller_port = free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
         self.heap = heap
+        self._java = java
+        self.properties = ""  # more of them, after those of the file
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -120,6 +123,7 @@ class KafkaProcess:
                 template.substitute(
                     port=self.port, controller_port=self.controller_port, data=(self.folder / "data").resolve()
                 )
+                + self.properties
             )
             self._format(libraries, properties)
         with self.log.open("ab") as log:
@@ -127,7 +131,7 @@ class KafkaProcess:
                 [
                     "java",
                     f"-Xmx{self.heap}",
-                    "-XX:+UseG1GC",
+                    *(self._java or ("-XX:+UseG1GC",)),
                     f"-Dlog4j2.configurationFile={CONFIG / 'log4j2.properties'}",
                     "-cp",
                     f"{libraries}/*",

@@ -116,6 +116,7 @@ def check(found: Dump) -> Published:
     assert published_states.keys() == states.keys(), "profiles differ"
     different = [name for name, state in states.items() if published_states[name] != state]
     assert not different, f"final states differ: {different[:5]} ({len(different)} in all)"
+    _states_never_go_back(found)
     _laws(found)
     _at_rest(found, {name: decode(state) for name, state in states.items()})
     return computed
@@ -216,6 +217,17 @@ def _published(found: Dump, computed: Published) -> None:
         f"{sum(missing.values())} missing, {sum(unknown.values())} repeated or unknown: "
         f"{[key[0] for key in list(missing)[:3]]} {[key[0] for key in list(unknown)[:3]]}"
     )
+
+
+def _states_never_go_back(found: Dump) -> None:
+    """In the changelog each state of a profile includes as much of the journal as the one before it, or more."""
+    reached: dict[bytes, int] = {}
+    for record in found.records["profiles-changelog"]:
+        if record.key is None or record.key == META_KEY:
+            continue
+        offset = decode(record.value).offset if record.value is not None else -1
+        assert offset >= reached.get(record.key, -1) or record.value is None, f"{record.key!r} went back"
+        reached[record.key] = offset
 
 
 def _marks_never_lie(found: Dump, forwarded: Counter[tuple[int, bytes]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,9 +115,16 @@ def _properties(rnd: random.Random, kind: str, customer: int, shape: Shape) -> d
             return {}
 
 
-def produce(bootstrap: str, topic: str, events: Iterator[Touchpoint], partitioner: str = "consistent_random") -> int:
+def produce(
+    bootstrap: str,
+    topic: str,
+    events: Iterator[Touchpoint],
+    partitioner: str = "consistent_random",
+    options: Mapping[str, Any] | None = None,
+) -> int:
     """Publish with a librdkafka partitioner (`murmur2_random` is what Java clients do), half JSON, half Avro."""
-    producer = Producer({"bootstrap.servers": bootstrap, "partitioner": partitioner, "linger.ms": 5, "acks": "all"})
+    given = {"bootstrap.servers": bootstrap, "partitioner": partitioner, "linger.ms": 5, "acks": "all"}
+    producer = Producer(given | dict(options or {}))
     count = 0
     for count, event in enumerate(events, 1):
         value = encode_touchpoint_json(event) if count % 2 else encode_touchpoint_avro(event)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from tests.support.forked import Forked
+
 SEEDS = ROOT / "seeds"
 READY_WITHIN = 90.0
 STOP_WITHIN = 40.0
@@ -41,13 +43,17 @@ class WorkerProcess:
         chosen: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
         self.settings = Settings(**chosen)
         self.topics = Topics.of(self.settings)
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Forked | None = None
 
     def start(self) -> Self:
         """Start the process, not waiting for it to serve."""
+        self.process = self._launch()
+        return self
+
+    def _launch(self) -> subprocess.Popen[bytes] | Forked:
         others = {name: value for name, value in os.environ.items() if not name.startswith("POLKU_")}
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
+            return subprocess.Popen(
                 [sys.executable, "-m", "streams.worker"],
                 cwd=ROOT,
                 env={**others, **self.environment, "PYTHONPATH": str(ROOT)},
@@ -55,7 +61,6 @@ class WorkerProcess:
                 stdout=log,
                 stderr=log,
             )
-        return self
 
     def ready(self, tasks: int | None = None) -> Self:
         """Wait until all of its tasks serve (and there are so many); raises AssertionError with the log."""
@@ -95,6 +100,12 @@ class WorkerProcess:
         """Tell whether the process is there."""
         return self.process is not None and self.process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self.process is not None
+        return self.process.pid
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
         assert self.process is not None
@@ -114,11 +125,15 @@ class WorkerProcess:
         self.process.kill()
         self.process.wait()
 
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.thaw()
+        self.signal(signal.SIGTERM)
+
     def stop(self) -> int:
         """Ask it to end; return its exit code, -9 when it did not end by itself."""
         assert self.process is not None
-        self.thaw()
-        self.signal(signal.SIGTERM)
+        self.terminate()
         try:
             return self.process.wait(STOP_WITHIN)
         except subprocess.TimeoutExpired:

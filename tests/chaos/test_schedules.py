@@ -1,0 +1,79 @@
+"""A few schedules of faults, fixed, in every run of the tests; `make chaos` plays as many as one likes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.cluster import Cluster
+from tests.chaos.faults import FAULTS
+from tests.chaos.programs import without_fencing
+from tests.chaos.schedules import EACH, faults_of, play
+from tests.chaos.stage import Stage
+from tests.conftest import fresh, give_up
+from tests.support.kafka import KafkaMissing
+
+FIXED = [
+    [
+        "kill -9 of one worker",
+        "SIGSTOP past the session, then SIGCONT",
+        "poison entries",
+        "network cut",
+        "worker leaves",
+    ],
+    [
+        "definition activated",
+        "store stale",
+        "kill -9 of all workers",
+        "broker kill -9",
+        "clock stepped",
+        "disk full under the store",
+    ],
+]
+# Seconds. Without a successor that ends it, what a zombie left open lasts until its time-out.
+LONG = 40.0
+
+
+@pytest.fixture(scope="module")
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A broker that the schedules of this module may kill."""
+    cluster = Cluster(fresh("chaos"))
+    try:
+        cluster.__enter__()
+    except KafkaMissing as error:
+        give_up(request.config, error)
+    try:
+        yield cluster
+    finally:
+        cluster.__exit__()
+
+
+@pytest.mark.parametrize("names", FIXED, ids=["first", "second"])
+def test_nothing_missing_nothing_twice(cluster: Cluster, tmp_path: Path, names: list[str]) -> None:
+    """After these faults the oracle finds nothing wrong, and each struck while a transaction was open."""
+    result = play(Stage(cluster, tmp_path / "schedule", FIXED.index(names)), names)
+    assert result.failure is None, result.failure
+    assert all(result.hits[name] > 0 for name in names)
+
+
+def test_without_fencing_the_oracle_complains(cluster: Cluster, tmp_path: Path) -> None:
+    """A zombie that nobody keeps out writes what its successor has written too: the schedules would notice."""
+    stage = Stage(cluster, tmp_path / "schedule", 0, (without_fencing,))
+    stage.options["transaction_timeout"] = LONG
+    result = play(stage, ["SIGSTOP past the session, then SIGCONT"])
+    assert result.hits
+    assert result.failure is not None
+    assert "oracle.check(found)" in result.failure, result.failure
+
+
+def test_seeds_deal_out_every_fault_alike() -> None:
+    """Whatever seeds follow each other, each fault comes as often as any other, and none twice in a schedule."""
+    for first in (0, 1, 77):
+        dealt = [faults_of(seed) for seed in range(first, first + 10 * len(FAULTS))]
+        assert all(len(set(names)) == EACH for names in dealt)
+        times = [sum(name in names for names in dealt) for name in FAULTS]
+        assert min(times) >= 10 * EACH - 6
+        assert max(times) <= 10 * EACH + 6
+    assert faults_of(5) == faults_of(5) != faults_of(6)
