@@ -29,6 +29,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP, ConsumerMessage
 
 from streams import logs
+from streams.headernames import KeptRecords, PatientRecords
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping, Sequence
@@ -60,6 +61,17 @@ class Fetched(msgspec.Struct, gc=False):
 
 class LeanRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka is untyped
     """Makes `Fetched` of what a partition's fetch holds."""
+
+    _records: Any
+
+    def __next__(self) -> Fetched:
+        try:
+            return super().__next__()  # type: ignore[no-any-return]  # aiokafka is untyped
+        except UnicodeDecodeError:
+            # Once more from this batch on; what was handed over of it lies before the next offset and is passed over.
+            self._records = PatientRecords(self._records.data, self.next_fetch_offset)
+            self._records_iterator = self._unpack_records()
+            return super().__next__()  # type: ignore[no-any-return]  # as above
 
     def _consumer_record(self, tp: Any, record: Any) -> Fetched:
         headers = record.headers
@@ -336,6 +348,6 @@ def plain(tp: Any) -> TopicPartition:
 
 def register() -> str:
     """Make the URL scheme known to Faust, and return it."""
-    fetcher.PartitionRecords = LeanRecords
+    fetcher.PartitionRecords, fetcher.MemoryRecords = LeanRecords, KeptRecords
     drivers.TRANSPORTS.aliases[SCHEME] = f"{__name__}:{BatchTransport.__name__}"
     return SCHEME

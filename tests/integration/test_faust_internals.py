@@ -13,6 +13,7 @@ from aiokafka.consumer import fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator
 from aiokafka.producer.transaction_manager import TransactionManager
+from aiokafka.record import default_records, memory_records
 from faust.app.base import App
 from faust.stores.base import Store
 from faust.tables.base import Collection
@@ -50,6 +51,12 @@ def test_the_versions_are_those_the_internals_were_read_in() -> None:
         (drivers.TRANSPORTS, "aliases"),
         (GroupCoordinator, "_do_heartbeat"),
         (GroupCoordinator, "request_rejoin"),
+        (fetcher, "MemoryRecords"),
+        (fetcher.PartitionRecords, "_unpack_records"),
+        # streams/headernames.py
+        (memory_records._MemoryRecordsPy, "_cache_next"),
+        (default_records._DefaultRecordBatchPy, "_read_msg"),
+        (default_records, "_DefaultRecordPy"),
         # streams/tables.py
         (TableManager, "on_start"),
         (TableManager, "_update_channels"),

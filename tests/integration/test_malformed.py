@@ -26,6 +26,7 @@ from streams.records import Record, read
 from tests.schemas import malformed
 from tests.schemas.test_malformed import EXPECTED
 from tests.support import oracle
+from tests.support.foreignbatches import publish
 from tests.support.installation import Installation, until
 from tests.support.kafka import ROOT
 from tests.support.randomlog import DEFINITIONS, Shape, touchpoints
@@ -347,3 +348,30 @@ def test_every_compression_and_what_unpacks_to_much(kafka_bootstrap: str, topic_
         "value,headers,key": (None, None, []),
         "value,headers": (b"k", None, []),
     }
+
+
+def test_header_names_that_are_no_text(kafka_bootstrap: str, topic_prefix: str, tmp_path: Path) -> None:
+    """No partition stops at them: what is good is handled, and a dead letter shows the name's bytes."""
+    installation = Installation(kafka_bootstrap, topic_prefix, DEFINITIONS, tmp_path)
+    topic = installation.topics.touchpoints
+    events = list(touchpoints(6, Shape(events=60, customers=9, repeats=0), int(time.time() * 1000)))
+    headers = [(b"\xff\xfe", b"1"), (b"fine", None)]
+    with serving(installation):
+        for partition in range(installation.settings.touchpoints_partitions):
+            mine = [encode_touchpoint_json(event) for event in events[partition::4]]
+            publish(
+                kafka_bootstrap, topic, partition, [(b"k", value, headers) for value in [*mine[:7], b"{", *mine[7:]]]
+            )
+        installation.settle()
+        listed = polku(installation, "dlq", "list", "--json")
+        dumped = polku(installation, "topics", "dump", "touchpoints")
+        replayed = polku(installation, "dlq", "replay", "--json")
+        installation.settle()
+    found = oracle.dump(installation.settings, DEFINITIONS)
+    oracle.check(found)
+    assert len(listed) == 4
+    assert len(dumped) == len(events) + 4
+    assert replayed == [{"replayed": 4, "left": 0}]
+    assert [as_sent(each) for each in found.records["touchpoints.dlq"]] == [
+        (b"k", b"{", [("\\xff\\xfe", b"1"), ("fine", None)])
+    ] * 8

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -86,10 +88,23 @@ def test_a_group_without_offsets_on_a_journal_with_entries_is_found(kafka_bootst
 
 
 def test_no_broker_is_one_finding() -> None:
-    """The way out is the address."""
-    _, run = preflight("127.0.0.1:1", "nowhere.")
+    """The way out is the address; nobody waits a quarter of a minute for it."""
+    _, run = preflight("127.0.0.1:1,127.0.0.1:2", "nowhere.")
+    began = time.monotonic()
     (finding,) = problems(run)
+    assert time.monotonic() - began < 12
+    assert "none takes a connection" in finding.problem
     assert "POLKU_BOOTSTRAP" in finding.way_out
+
+
+def test_a_server_that_is_no_broker_is_one_finding() -> None:
+    """It takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        _, run = preflight(f"127.0.0.1:{server.getsockname()[1]}", "nowhere.")
+        began = time.monotonic()
+        (finding,) = problems(run)
+    assert time.monotonic() - began < 14
+    assert "did not answer" in finding.problem
 
 
 def test_the_embedded_broker_is_asked_no_more_than_it_can(embedded_bootstrap: str) -> None:
