@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from streams.engine.step import Step
 
 DAY = 86_400_000
+CONTACT_WINDOW = 31 * DAY  # the longest rolling window of a cap, 30 days, and a day for time zones
+PRUNE_AT = 32  # contacts kept before old ones are looked for
 COOKIE = "cookie/"
 
 
@@ -184,7 +186,8 @@ GATES: tuple[Callable[[Profile, Proposed, Rules, int], Verdict | None], ...] = (
 
 def _decide(profile: Profile, proposed: Proposed, verdict: Verdict, now: int, step: Step) -> None:
     held, instance = proposed.held, proposed.instance
-    step.decisions.append(
+    step.add(
+        "decisions",
         Decision(
             decision_id=uuid5("decision", held.action_id, verdict.verdict, verdict.gate, now),
             profile=profile.id,
@@ -204,12 +207,14 @@ def _decide(profile: Profile, proposed: Proposed, verdict: Verdict, now: int, st
             event_id=held.event_id,
             value=verdict.value or None,
             bound=verdict.bound or None,
-        )
+        ),
     )
 
 
 def propose(profile: Profile, instance: Instance, held: Held, rules: Rules, now: int, step: Step) -> None:
     """Send the action, hold it or refuse it; one decision in each case."""
+    if len(profile.contacts) > PRUNE_AT:
+        prune(profile, now, CONTACT_WINDOW)
     name = str(held.params["purpose"])
     purpose = rules.policy.purposes.get(name)
     proposed = Proposed(held, instance, purpose.basis if purpose is not None else "", name)
@@ -233,7 +238,8 @@ def _emit(profile: Profile, proposed: Proposed, rules: Rules, now: int, step: St
     params: dict[str, Any] = held.params
     link = params.get("link")
     expires = now + duration(str(params.get("expires") or channel.expires))
-    step.actions.append(
+    step.add(
+        "actions",
         Action(
             action_id=held.action_id,
             action=held.kind,
@@ -265,7 +271,7 @@ def _emit(profile: Profile, proposed: Proposed, rules: Rules, now: int, step: St
             if_uncertain=kind.if_uncertain,
             standing=channel.standing,
             traceparent=held.traceparent,
-        )
+        ),
     )
     profile.contacts[held.action_id] = Contact(
         at=now,
@@ -292,7 +298,8 @@ def withdraw(profile: Profile, which: Callable[[str, Contact], bool], reason: st
         if not pending or contact.expires <= now or not which(action_id, contact):
             continue
         contact.status = WITHDRAWN
-        step.withdrawals.append(
+        step.add(
+            "withdrawals",
             Withdrawal(
                 action_id=action_id,
                 channel=contact.channel,
@@ -300,9 +307,10 @@ def withdraw(profile: Profile, which: Callable[[str, Contact], bool], reason: st
                 customer=profile.customer,
                 reason=reason,
                 at=now,
-            )
+            ),
         )
-        step.decisions.append(
+        step.add(
+            "decisions",
             Decision(
                 decision_id=uuid5("decision", action_id, "withdrawn", reason, now),
                 profile=profile.id,
@@ -319,8 +327,13 @@ def withdraw(profile: Profile, which: Callable[[str, Contact], bool], reason: st
                 journey_version=contact.version,
                 instance_id=contact.instance,
                 stage=contact.stage,
-            )
+            ),
         )
+
+
+def any_held(profile: Profile) -> bool:
+    """Whether an action waits for a hold to end. Only a profile with cases can have one."""
+    return any(instance.held for instance in profile.instances.values())
 
 
 def release(profile: Profile, rules: Rules, now: int, step: Step) -> None:
@@ -359,8 +372,9 @@ def outcome(profile: Profile, entry: Any, now: int, step: Step) -> None:
     if contact.address and (entry.kind == "complained" or (entry.kind == "bounced" and entry.permanent)):
         profile.dead[contact.address] = now
         bound_dead(profile)
-        step.suppressions.append(
-            (contact.address, Suppression(address=contact.address, channel=contact.channel, reason=entry.kind, at=now))
+        step.add(
+            "suppressions",
+            (contact.address, Suppression(address=contact.address, channel=contact.channel, reason=entry.kind, at=now)),
         )
 
 
@@ -374,9 +388,9 @@ def suppress(profile: Profile, rules: Rules, now: int, step: Step) -> None:
         address = address_hash(name, trait.value)
         if forbidden:
             word = Suppression(address=address, channel=name, reason="do-not-contact", at=now)
-            step.suppressions.append((address, word))
+            step.add("suppressions", (address, word))
         elif address not in profile.dead:
-            step.suppressions.append((address, None))
+            step.add("suppressions", (address, None))
 
 
 def prune(profile: Profile, now: int, window: int) -> None:

@@ -57,7 +57,7 @@ def identifier(profile: Profile, entry: object, rules: Rules, step: Step, apply:
         if profile.owner is not None and not _shared_until(profile, entry.origin.time):
             # A repeat of what another holder got is not the present holder's either.
             if pass_on(profile, mark):
-                step.entries.append(Forward(profile.owner, profile.id, entry))
+                step.add("entries", Forward(profile.owner, profile.id, entry))
             else:
                 step.stats.duplicates += 1
         elif was_passed_on(profile, mark):
@@ -87,18 +87,18 @@ def _claim(profile: Profile, claim: Claim, step: Step) -> None:
         profile.claimants = dict(newest_few)
     if not newest:
         if claim.customer is not None:
-            step.entries.append(Answer(claim.customer, profile.id, claim.time, claim.event_id, won=False))
+            step.add("entries", Answer(claim.customer, profile.id, claim.time, claim.event_id, won=False))
         return
     former, profile.owner, profile.claim = profile.owner, claim.customer, Hold(claim.time, claim.event_id)
     if former != claim.customer:
         if former is not None:
-            step.entries.append(Unlink(former, profile.id, claim.time, claim.event_id))
+            step.add("entries", Unlink(former, profile.id, claim.time, claim.event_id))
         holder = (
             Identity(identifier=profile.id, customer=claim.customer.partition(":")[2], since=claim.time)
             if claim.customer is not None
             else None
         )
-        step.identities.append((profile.id, holder))
+        step.add("identities", (profile.id, holder))
     if claim.customer is None:
         return
     shared = _shared_until(profile, claim.time)
@@ -118,8 +118,11 @@ def _claim(profile: Profile, claim: Claim, step: Step) -> None:
             gathered = b""
         else:
             hand_over(profile)
-    step.entries.append(
-        Answer(claim.customer, profile.id, claim.time, claim.event_id, won=True, gathered=gathered, shared_until=shared)
+    step.add(
+        "entries",
+        Answer(
+            claim.customer, profile.id, claim.time, claim.event_id, won=True, gathered=gathered, shared_until=shared
+        ),
     )
 
 
@@ -155,7 +158,7 @@ def _let_go(profile: Profile, step: Step) -> None:
     oldest = sorted(profile.held.items(), key=lambda item: (item[1].time, item[1].event_id, item[0]))
     for name, hold in oldest[:excess]:
         # The smallest claim that is newer than this hold: any later claim by anyone still wins.
-        step.entries.append(Claim(name, None, hold.time, hold.event_id + "\x00"))
+        step.add("entries", Claim(name, None, hold.time, hold.event_id + "\x00"))
 
 
 def _pass_on(profile: Profile, entry: object, step: Step) -> None:
@@ -163,9 +166,9 @@ def _pass_on(profile: Profile, entry: object, step: Step) -> None:
     assert target is not None
     if isinstance(entry, Unite):
         one, other = (target if each == profile.id else each for each in (entry.one, entry.other))
-        step.entries.append(msgspec.structs.replace(entry, profile=max(one, other), one=one, other=other))
+        step.add("entries", msgspec.structs.replace(entry, profile=max(one, other), one=one, other=other))
     elif isinstance(entry, msgspec.Struct):
-        step.entries.append(msgspec.structs.replace(entry, profile=target))  # type: ignore[arg-type]  # all entries are
+        step.add("entries", msgspec.structs.replace(entry, profile=target))
 
 
 def _handle(profile: Profile, entry: Queued, rules: Rules, step: Step, apply: Callable[..., None]) -> None:
@@ -275,19 +278,21 @@ def _unite(profile: Profile, entry: Unite, step: Step) -> None:
             profile.held = {}
         else:
             clear(profile)
-        step.entries.append(Merge(other, profile.id, gathered))
-        step.identities.append(
+        step.add("entries", Merge(other, profile.id, gathered))
+        step.add(
+            "identities",
             (
                 profile.id,
                 Identity(identifier=profile.id, customer=other.partition(":")[2], since=entry.origin.time),
-            )
+            ),
         )
     elif other != profile.id:
-        step.entries.append(msgspec.structs.replace(entry, profile=other))
+        step.add("entries", msgspec.structs.replace(entry, profile=other))
 
 
 def _say(profile: Profile, gate: str, reason: str, event_id: str, now: int, step: Step, value: str) -> None:
-    step.decisions.append(
+    step.add(
+        "decisions",
         Decision(
             decision_id=uuid5("decision", profile.id, gate, reason, event_id),
             profile=profile.id,
@@ -298,5 +303,5 @@ def _say(profile: Profile, gate: str, reason: str, event_id: str, now: int, step
             at=now,
             event_id=event_id,
             value=value,
-        )
+        ),
     )

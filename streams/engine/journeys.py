@@ -60,7 +60,7 @@ class Moment:
     def __init__(self, profile: Profile, event: Event | None, now: int, rules: Rules, step: Step) -> None:
         self.profile, self.event, self.now, self.rules, self.step = profile, event, now, rules, step
         self.instance: Instance | None = None
-        self.sent_before = len(step.actions)
+        self.sent_before = len(step.effects)
 
     @property
     def event_time(self) -> int:
@@ -124,48 +124,48 @@ def _assign(instance: Instance, sets: tuple[tuple[str, Any], ...], moment: Momen
 
 
 def on_event(profile: Profile, event: Event, now: int, rules: Rules, step: Step) -> bool:
-    """Offer a touchpoint to every journey it could concern; whether any of them may have changed anything."""
+    """Offer a touchpoint to every journey it could concern; whether one entered or reacted."""
     kind, instances = event.type, profile.instances
     moment: Moment | None = None
+    stirred = False
     for journey in rules.listeners.get(kind, ()):
         instance = instances.get(journey.name)
-        if instance is not None and not instance.ended:
-            if instance.version != journey.version or not _concerns(journey, instance, kind):
-                continue
-            moment = moment or Moment(profile, event, now, rules, step)
-            _react(journey, instance, moment)
-        elif kind in journey.enter:
-            moment = moment or Moment(profile, event, now, rules, step)
-            _enter(journey, instance, moment)
-    active = rules.active
-    for instance in instances.values():
-        if instance.version == active.get(instance.journey) or instance.ended:
+        if instance is None or instance.ended:
+            if kind in journey.enter:
+                moment = moment or Moment(profile, event, now, rules, step)
+                stirred = _enter(journey, instance, moment) or stirred
+        elif instance.version == journey.version:
+            if journey.counting:
+                instance.counts[kind] = instance.counts.get(kind, 0) + 1
+            reactions = journey.stages[instance.stage].reactions.get(kind)
+            if reactions is not None:
+                moment = moment or Moment(profile, event, now, rules, step)
+                stirred = _react(journey, instance, reactions, moment) or stirred
+    for name in rules.former.get(kind, ()):
+        instance = instances.get(name)
+        if instance is None or instance.ended or instance.version == rules.active.get(name):
             continue
         # Pinned to the version it entered with.
-        journey = rules.journey(instance.journey, instance.version)
-        if kind in journey.types and _concerns(journey, instance, kind):
+        journey = rules.journey(name, instance.version)
+        if kind not in journey.types:
+            continue
+        if journey.counting:
+            instance.counts[kind] = instance.counts.get(kind, 0) + 1
+        reactions = journey.stages[instance.stage].reactions.get(kind)
+        if reactions is not None:
             moment = moment or Moment(profile, event, now, rules, step)
-            _react(journey, instance, moment)
-    return moment is not None
+            stirred = _react(journey, instance, reactions, moment) or stirred
+    return stirred
 
 
-def _concerns(journey: CompiledJourney, instance: Instance, kind: str) -> bool:
-    """Count an event the journey listens to, if it asks for counts; whether the instance's stage could react to it."""
-    if journey.counting:
-        counts = instance.counts
-        counts[kind] = counts.get(kind, 0) + 1
-    return kind in journey.stages[instance.stage].reactions
-
-
-def _stale(journey: CompiledJourney, instance: Instance | None, moment: Moment) -> bool:
-    event = moment.event
-    assert event is not None
+def _stale(journey: CompiledJourney, instance: Instance | None, event: Event, moment: Moment) -> bool:
     age = event.origin.time - event.occurred_at
     if age <= journey.stale_after:
         return False
     moment.step.stats.stale += 1
     profile = moment.profile
-    moment.step.decisions.append(
+    moment.step.add(
+        "decisions",
         Decision(
             decision_id=uuid5("decision", profile.id, journey.name, event.event_id, "stale"),
             profile=profile.id,
@@ -181,7 +181,7 @@ def _stale(journey: CompiledJourney, instance: Instance | None, moment: Moment) 
             event_id=event.event_id,
             value=f"{age} ms",
             bound=f"{journey.stale_after} ms",
-        )
+        ),
     )
     return True
 
@@ -195,19 +195,20 @@ def may_enter(journey: CompiledJourney, former: Instance | None, now: int) -> bo
     return journey.again == ALWAYS or now >= former.ended + journey.again
 
 
-def _enter(journey: CompiledJourney, former: Instance | None, moment: Moment) -> None:
+def _enter(journey: CompiledJourney, former: Instance | None, moment: Moment) -> bool:
     event, now = moment.event, moment.now
     assert event is not None
-    if f"journey:{journey.name}" in moment.rules.stops or not may_enter(journey, former, now):
-        return
+    if not may_enter(journey, former, now) or f"journey:{journey.name}" in moment.rules.stops:
+        return False
     for entrance in journey.enter[event.type]:
         moment.instance = None
         if not holds(entrance.condition, moment):
             continue
-        if _stale(journey, None, moment):
-            return
+        if _stale(journey, None, event, moment):
+            return False
         _begin(journey, entrance, moment)
-        return
+        return True
+    return False
 
 
 def _begin(journey: CompiledJourney, entrance: Entrance, moment: Moment) -> None:
@@ -231,24 +232,30 @@ def _begin(journey: CompiledJourney, entrance: Entrance, moment: Moment) -> None
     _move(journey, instance, entrance.to, moment, "entered")
 
 
-def _react(journey: CompiledJourney, instance: Instance, moment: Moment) -> None:
+def _react(
+    journey: CompiledJourney, instance: Instance, reactions: tuple[tuple[Reaction, ...], ...], moment: Moment
+) -> bool:
+    """Let the stage's own handlers react, then those of any stage: of each the first whose condition holds."""
     event = moment.event
     assert event is not None
     moment.instance = instance
-    if _stale(journey, instance, moment):
-        return
-    # The stage's own handlers, then those of any stage: of each the first whose condition holds.
-    for reactions in journey.stages[instance.stage].reactions[event.type]:
-        for reaction in reactions:
+    if _stale(journey, instance, event, moment):
+        return False
+    reacted = False
+    for handlers in reactions:
+        for reaction in handlers:
             if reaction.condition is None or holds(reaction.condition, moment):
                 _run(journey, instance, reaction, moment, event.type)
                 if reaction.to is not None or reaction.end:
-                    return
+                    return True
+                reacted = True
                 break
+    return reacted
 
 
 def _run(journey: CompiledJourney, instance: Instance, reaction: Reaction, moment: Moment, why: str) -> None:
-    _assign(instance, reaction.sets, moment)
+    if reaction.sets:
+        _assign(instance, reaction.sets, moment)
     for proposal in reaction.proposals:
         _propose(instance, proposal, moment)
     if reaction.to is not None:
@@ -303,7 +310,8 @@ def _move(journey: CompiledJourney, instance: Instance, to: str, moment: Moment,
         converted = to in journey.goals and not instance.converted
         if converted:
             instance.converted = moment.now
-        moment.step.transitions.append(
+        moment.step.add(
+            "transitions",
             Transition(
                 moment.profile.id,
                 journey.name,
@@ -315,7 +323,7 @@ def _move(journey: CompiledJourney, instance: Instance, to: str, moment: Moment,
                 moment.now,
                 moment.event.event_id if moment.event is not None else None,
                 converted,
-            )
+            ),
         )
         instance.stage, instance.order, instance.entered = to, stage.order, moment.now
         instance.visits[to] = instance.visits.get(to, 0) + 1
@@ -332,7 +340,8 @@ def _exceed(instance: Instance, moment: Moment, most: int, what: str) -> None:
     profile = moment.profile
     event_id = moment.event.event_id if moment.event is not None else None
     _end_by(instance, STEP_BUDGET, moment)
-    moment.step.decisions.append(
+    moment.step.add(
+        "decisions",
         Decision(
             decision_id=uuid5("decision", instance.id, STEP_BUDGET),
             profile=profile.id,
@@ -348,7 +357,7 @@ def _exceed(instance: Instance, moment: Moment, most: int, what: str) -> None:
             event_id=event_id,
             value=f"more than {most} {what}",
             bound=str(most),
-        )
+        ),
     )
 
 
@@ -370,7 +379,8 @@ def _arrive(stage: Stage, instance: Instance, moment: Moment) -> str | None:
 
 def _end_by(instance: Instance, why: str, moment: Moment) -> None:
     """End an instance by an event or a timer, whose own actions stay: they are the last word."""
-    last = {action.action_id for action in moment.step.actions[moment.sent_before :]}
+    mine = moment.step.effects[moment.sent_before :]
+    last = {effect.action_id for _, kind, effect in mine if kind == "actions"}
     event_id = moment.event.event_id if moment.event is not None else None
     end(instance, why, moment.profile, moment.now, moment.step, event_id, last)
 
@@ -386,7 +396,8 @@ def end(
 ) -> None:
     """End an instance: what it holds is dropped; what it sent, is not delivered and not in `last`, is withdrawn."""
     instance.ended, instance.why = now, why
-    step.transitions.append(
+    step.add(
+        "transitions",
         Transition(
             profile.id,
             instance.journey,
@@ -397,7 +408,7 @@ def end(
             why,
             now,
             event_id,
-        )
+        ),
     )
     gates.drop_held(profile, instance, "instance-ended", now, step)
     gates.withdraw(
@@ -459,10 +470,10 @@ def _fire_instance(
         step.stats.timers += 1
         moment = Moment(profile, None, now, rules, step)
         moment.instance = instance
-        arrived = len(step.transitions)
+        before = len(step.effects)
         if holds(timer.reaction.condition, moment):
             _run(journey, instance, timer.reaction, moment, f"after {timer.after // 1000} s")
-        taken[instance.id] += max(1, len(step.transitions) - arrived)
+        taken[instance.id] += max(1, sum(kind == "transitions" for _, kind, _ in step.effects[before:]))
         if not instance.ended and taken[instance.id] > MAX_STEPS:
             _exceed(instance, moment, MAX_STEPS, "timers at once")
         if instance.ended or instance.visits != visits:

@@ -124,7 +124,8 @@ def _instances(profile: Profile, other: Profile, rules: Rules, now: int) -> list
 
 
 def _end_loser(profile: Profile, loser: Instance, winner: Instance, now: int, step: Step) -> None:
-    step.decisions.append(
+    step.add(
+        "decisions",
         Decision(
             decision_id=uuid5("decision", loser.id, "merged", winner.id),
             profile=profile.id,
@@ -138,7 +139,7 @@ def _end_loser(profile: Profile, loser: Instance, winner: Instance, now: int, st
             instance_id=loser.id,
             stage=loser.stage,
             value=winner.id,
-        )
+        ),
     )
     journeys.end(loser, "merged", profile, now, step)
 

@@ -7,18 +7,19 @@ A journeys task feeds it the entries of its partition, the simulator those of a 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any, Protocol
 
 import msgspec
 
 from schemas.journal import Activate, Entry, Mark, Origins, ProfileEntry, Stop, TaskMark
+from schemas.journal import decode as decode_entry
 from streams.engine import journeys
 from streams.engine.advance import advance
 from streams.engine.profile import FORMAT, Profile, StateError, decode, encode, new_profile
 from streams.engine.rules import Library, Rules
-from streams.engine.step import Step
+from streams.engine.step import OFFSET, Effects, Step
 
 META_KEY = b"\x00partition"
 SLACK = 1000  # timers that were moved to earlier are left in the heap, up to so many and as many as there are profiles
@@ -48,24 +49,21 @@ _encode_meta = msgspec.msgpack.Encoder().encode
 _decode_meta = msgspec.msgpack.Decoder(Meta).decode
 
 
-class Output(Step):
+class Record(Protocol):
+    """A record of the journal as it is read."""
+
+    offset: int
+    value: Any
+
+
+class Output(Effects):
     """The effects since the last `collect`, the states they left, and the partition's own state if it changed."""
 
-    __slots__ = ("meta", "states")
+    __slots__ = ("meta", "states", "stats")
 
     def __init__(self, step: Step, states: dict[str, bytes], meta: bytes | None) -> None:
-        super().__init__(
-            step.watermark,
-            step.actions,
-            step.decisions,
-            step.withdrawals,
-            step.suppressions,
-            step.identities,
-            step.entries,
-            step.transitions,
-            step.stats,
-        )
-        self.states, self.meta = states, meta
+        super().__init__(sorted(step.effects, key=OFFSET))
+        self.states, self.meta, self.stats = states, meta, step.stats
 
 
 class Partition:
@@ -139,6 +137,7 @@ class Partition:
         """Apply the entry at `offset`. Raises UnknownDefinition, changing nothing, when it activates one not known."""
         if not isinstance(entry, ProfileEntry):
             if offset > self._meta.offset:
+                self._step.offset = offset
                 _FOR_PARTITION[type(entry)](self, entry)
                 self._meta.offset = offset
                 self._meta_touched = True
@@ -147,9 +146,29 @@ class Partition:
         profile = self._cache.get(name) or self._load(name)
         if offset <= profile.offset:
             return
-        profile.offset = offset
+        profile.offset = self._step.offset = offset
         advance(profile, entry, self.rules, self._step)
         self._touched[name] = profile
+        if profile.wake:
+            self._schedule(name, profile.wake)
+
+    def apply_profile(self, name: str, records: Sequence[Record]) -> None:
+        """Apply a profile's entries, as they stand one after the other between two entries for the whole partition.
+
+        Profiles do not see each other, so theirs may be applied in any order; `collect` gives the effects in the order
+        of the journal all the same. A profile's state is some forty objects: to fetch them into the processor's cache
+        for each event by itself takes half as long again as to apply the event.
+        """
+        profile = self._cache.get(name) or self._load(name)
+        last, rules, step = profile.offset, self.rules, self._step
+        for record in records:
+            offset = record.offset
+            if offset > last:
+                profile.offset = step.offset = last = offset
+                entry = decode_entry(record.value)
+                assert isinstance(entry, ProfileEntry), "only a profile's entries have a key"
+                advance(profile, entry, rules, step)
+                self._touched[name] = profile
         if profile.wake:
             self._schedule(name, profile.wake)
 

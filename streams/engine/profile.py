@@ -268,6 +268,7 @@ def remember(profile: Profile, digest: bytes, now: int) -> bool:
         if at % RECORD == RECORD // 2:
             return False
         at = recent.find(digest, at + 1)
-    recent += now.to_bytes(8, "big") + digest
-    profile.recent = recent if len(recent) <= RECENT_EVENTS * RECORD else recent[-RECENT_EVENTS * RECORD :]
+    if len(recent) >= RECENT_EVENTS * RECORD:
+        recent = recent[RECORD - RECENT_EVENTS * RECORD :]
+    profile.recent = recent + now.to_bytes(8, "big") + digest
     return True

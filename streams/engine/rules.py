@@ -102,11 +102,6 @@ class CompiledJourney:
     types: frozenset[str]
     counting: bool
 
-    @property
-    def silence(self) -> bool:
-        """Whether any stage waits for silence: then every touchpoint moves a timer."""
-        return any(timer.silence for stage in self.stages.values() for timer in stage.timers)
-
 
 def _types(when: str | list[str] | None) -> tuple[str, ...]:
     return () if when is None else (when,) if isinstance(when, str) else tuple(when)
@@ -177,6 +172,18 @@ def _again(text: str) -> int:
     return {"never": NEVER, "always": ALWAYS}[text] if " " not in text else duration(text.split()[1])
 
 
+def listens_to(journey: Journey) -> frozenset[str]:
+    """The types of touchpoints that a journey enters with or reacts to."""
+    handlers = [*journey.any_stage, *(handler for stage in journey.stages.values() for handler in stage)]
+    whens = [entry.when for entry in _entries(journey)] + [handler.when for handler in handlers]
+    return frozenset(each for when in whens for each in _types(when))
+
+
+def waits_for_silence(journey: Journey) -> bool:
+    """Whether any stage waits for silence: then every touchpoint moves a timer."""
+    return any(str(handler.after).endswith("silence") for stage in journey.stages.values() for handler in stage)
+
+
 def _entries(journey: Journey) -> list[Entry]:
     return journey.enter if isinstance(journey.enter, list) else [journey.enter]
 
@@ -204,7 +211,6 @@ def compile_journey(journey: Journey, policy: Policy) -> CompiledJourney:
     )
     stages = {name: _stage(name, order, journey, policy, anywhere) for order, name in enumerate(journey.stages)}
     enter = _by_type([_entrance(entry, next(iter(stages))) for entry in entries])
-    types = frozenset(enter) | {each for stage in stages.values() for each in stage.reactions}
     goals = journey.goal if isinstance(journey.goal, list) else [journey.goal] if journey.goal else []
     return CompiledJourney(
         name=journey.journey,
@@ -214,7 +220,7 @@ def compile_journey(journey: Journey, policy: Policy) -> CompiledJourney:
         again=_again(journey.again),
         stale_after=duration(journey.stale_after),
         stages=stages,
-        types=types,
+        types=listens_to(journey),
         # Only who asks for counts pays for them: two more dicts to touch per event and instance.
         counting="journey.count" in "".join(_expressions(journey)),
     )
@@ -245,9 +251,24 @@ NO_POLICY = Policy(policy="none", version=1, purposes={}, channels={}, actions={
 
 
 class Rules:
-    """What is in force in one journal partition: active journeys by the event types they listen to, and the policy."""
+    """What is in force in one journal partition: active journeys by the event types they listen to, and the policy.
 
-    __slots__ = ("_compiled", "_library", "active", "holds_by_type", "listeners", "policy", "silence", "stops")
+    `former` names, by type, the journeys of which a version that is not active listens to it: instances are pinned to
+    the version they entered with. Whatever an event's type is not a key of costs that event nothing.
+    """
+
+    __slots__ = (
+        "_compiled",
+        "_library",
+        "active",
+        "former",
+        "holds_by_type",
+        "listeners",
+        "policy",
+        "silence",
+        "stops",
+        "types",
+    )
 
     def __init__(self, library: Library, active: dict[str, tuple[int, str]], stops: list[str]) -> None:
         """`active` maps `kind/name` to (version, fingerprint); `stops` are scopes."""
@@ -259,9 +280,16 @@ class Rules:
         self.active = {
             name[8:]: version for name, (version, _) in sorted(active.items()) if name.startswith("journey/")
         }
-        self.silence = False
         journeys = [self.journey(name, version) for name, version in self.active.items()]
         self.listeners = _by_type([(tuple(sorted(journey.types)), journey) for journey in journeys])
+        known = [(name, version, library.journeys[name, version][1]) for name, version in sorted(library.journeys)]
+        ran = [(name, version, model) for name, version, model in known if name in self.active]
+        former = {
+            (name, each) for name, version, model in ran if version != self.active[name] for each in listens_to(model)
+        }
+        self.former = _by_type([((each,), name) for name, each in sorted(former)])
+        self.types = self.listeners.keys() | self.former.keys()
+        self.silence = any(waits_for_silence(model) for _, _, model in ran)
         self.holds_by_type = _by_type(
             [((hold.begins,), (name, True)) for name, hold in self.policy.holds.items()]
             + [((hold.ends,), (name, False)) for name, hold in self.policy.holds.items()]
@@ -275,5 +303,4 @@ class Rules:
             if known is None:
                 raise UnknownDefinition("journey", name, version, "any")
             compiled = self._compiled[name, version] = compile_journey(known[1], self.policy)
-            self.silence = self.silence or compiled.silence
         return compiled

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any
 
 import msgspec
 
@@ -39,16 +42,46 @@ class Stats:
     parked: int = 0
 
 
+class Effects:
+    """What is wanted, by kind and in order."""
+
+    __slots__ = ("actions", "decisions", "entries", "identities", "suppressions", "transitions", "withdrawals")
+
+    def __init__(self, effects: Iterable[tuple[int, str, Any]]) -> None:
+        self.actions: list[Action] = []
+        self.decisions: list[Decision] = []
+        self.withdrawals: list[Withdrawal] = []
+        self.suppressions: list[tuple[str, Suppression | None]] = []
+        self.identities: list[tuple[str, Identity | None]] = []
+        self.entries: list[ProfileEntry] = []
+        self.transitions: list[Transition] = []
+        add = {kind: getattr(self, kind).append for kind in self.KINDS}
+        for _, kind, effect in effects:
+            add[kind](effect)
+
+    KINDS = __slots__
+
+
 @dataclass(slots=True)
 class Step:
-    """The effects of some entries; `watermark` (ms) is the partition's, as of the entry being applied."""
+    """The effects of some entries as (offset, kind, effect); kinds are the fields of `Effects`.
+
+    `watermark` (ms) is the partition's, `offset` the entry's being applied.
+    """
 
     watermark: int = 0
-    actions: list[Action] = field(default_factory=list)
-    decisions: list[Decision] = field(default_factory=list)
-    withdrawals: list[Withdrawal] = field(default_factory=list)
-    suppressions: list[tuple[str, Suppression | None]] = field(default_factory=list)
-    identities: list[tuple[str, Identity | None]] = field(default_factory=list)
-    entries: list[ProfileEntry] = field(default_factory=list)
-    transitions: list[Transition] = field(default_factory=list)
+    offset: int = 0
+    effects: list[tuple[int, str, Any]] = field(default_factory=list)
     stats: Stats = field(default_factory=Stats)
+
+    def add(self, kind: str, effect: Any) -> None:
+        """Want one more thing done."""
+        self.effects.append((self.offset, kind, effect))
+
+    @property
+    def wanted(self) -> Effects:
+        """The effects by kind, in the order of their entries, whatever the order in which these were applied."""
+        return Effects(sorted(self.effects, key=OFFSET))
+
+
+OFFSET = itemgetter(0)

@@ -129,7 +129,7 @@ def test_actions_within_a_month_end_at_a_limit() -> None:
     assert len(_state(shop).contacts) == bounds.MAX_CONTACTS
     shop.see("noted", 200 * DAY, text="x")
     shop.see("noted", 200 * DAY + 1, text="x")
-    assert len(shop.actions) == bounds.MAX_CONTACTS + 1
+    assert len(shop.actions) == bounds.MAX_CONTACTS + 2
 
 
 @pytest.mark.parametrize("text", ["x", "x" * 8000])

@@ -48,13 +48,13 @@ def _propose(
     held = Held("action", "stage/0", "stage", 1, START, "cause", kind, {"purpose": purpose} | params)
     step = Step()
     gates.propose(profile, instance, held, rules, START, step)
-    assert len(step.decisions) == 1, "each proposed action gets one verdict"
+    assert len(step.wanted.decisions) == 1, "each proposed action gets one verdict"
     return step
 
 
 def _verdict(step: Step) -> tuple[str, str, str]:
-    (decision,) = step.decisions
-    assert (decision.verdict == "sent") == bool(step.actions)
+    (decision,) = step.wanted.decisions
+    assert (decision.verdict == "sent") == bool(step.wanted.actions)
     return decision.verdict, decision.gate, decision.reason
 
 
@@ -179,7 +179,7 @@ CHANNELS: list[tuple[str, dict[str, Any], dict[str, Any], tuple[str, str | None]
 @pytest.mark.parametrize(("traits", "action", "reached"), [pytest.param(*row[1:], id=row[0]) for row in CHANNELS])
 def test_the_channel(traits: dict[str, Any], action: dict[str, Any], reached: tuple[str, str | None]) -> None:
     """The preferred one among those allowed and reachable."""
-    (sent,) = _propose(_customer(traits=_traits(**traits), dead=DEAD_MAIL), **action).actions
+    (sent,) = _propose(_customer(traits=_traits(**traits), dead=DEAD_MAIL), **action).wanted.actions
     assert (sent.channel, sent.to) == reached
 
 
@@ -188,7 +188,7 @@ def test_what_an_action_carries() -> None:
     profile = _customer()
     (action,) = _propose(
         profile, template="spring", link=["/sale", "2"], expires="2h", priority=3, reason="it is spring", colour="red"
-    ).actions
+    ).wanted.actions
     assert (action.template, action.priority, action.reason, action.params) == (
         "spring",
         0,  # of the proposal, which has it from the definition
@@ -412,7 +412,7 @@ def test_addresses_that_must_not_be_used_again(kind: str, permanent: bool, reaso
     profile, step = _customer(contacts={"action": _contact(address="hash")}), Step()
     entry = OutcomeEntry(profile.id, Origin(1, 0, 0, START), "o", "action", kind, "email", START, permanent)
     gates.outcome(profile, entry, START, step)
-    assert [(key, word.reason if word else None) for key, word in step.suppressions] == (
+    assert [(key, word.reason if word else None) for key, word in step.wanted.suppressions] == (
         [("hash", reason)] if reason else []
     )
     assert ("hash" in profile.dead) is (reason is not None)

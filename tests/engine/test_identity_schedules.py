@@ -59,7 +59,7 @@ def _without(kind: type, only: Callable[[Any], bool] = lambda _: True) -> Callab
 
             def silenced(profile: Any, entry: Any, rules: Any, step: Step, apply: Any, run: Any = original) -> None:
                 run(profile, entry, rules, step, apply)
-                step.entries = [each for each in step.entries if not (isinstance(each, kind) and only(each))]
+                step.effects = [each for each in step.effects if not (isinstance(each[2], kind) and only(each[2]))]
 
             monkeypatch.setattr(identity, name, silenced)
 
@@ -169,7 +169,7 @@ def _an_alias_drops(kind: type) -> Callable[[pytest.MonkeyPatch], None]:
 def _aliases_keep_their_own_id_in_unites(monkeypatch: pytest.MonkeyPatch) -> None:
     def pass_on(profile: Profile, entry: Any, step: Step) -> None:
         assert profile.alias is not None
-        step.entries.append(msgspec.structs.replace(entry, profile=profile.alias))
+        step.add("entries", msgspec.structs.replace(entry, profile=profile.alias))
 
     monkeypatch.setattr(identity, "_pass_on", pass_on)
 
@@ -179,7 +179,7 @@ def _whoever_is_named_first_becomes_the_alias(monkeypatch: pytest.MonkeyPatch) -
         other = entry.other if entry.one == profile.id else entry.one
         if other != profile.id:
             profile.alias = other
-            step.entries.append(Merge(other, profile.id, content(profile)))
+            step.add("entries", Merge(other, profile.id, content(profile)))
             clear(profile)
 
     monkeypatch.setattr(routing, "max", lambda one, _other: one, raising=False)
@@ -230,7 +230,7 @@ def _holders_take_what_is_not_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
         if isinstance(entry, Claim) and profile.claim is None:
             first.pop(profile.id, None)  # a new schedule
         if isinstance(entry, Event) and profile.owner is not None:
-            step.entries.append(Forward(first.setdefault(profile.id, profile.owner), profile.id, entry))
+            step.add("entries", Forward(first.setdefault(profile.id, profile.owner), profile.id, entry))
         else:
             original(profile, entry, rules, step, apply)
             if profile.owner is not None:

@@ -184,8 +184,10 @@ def test_a_repeated_merge_has_no_effects_but_for_words_said_before(one: Profile,
     before = decode(content(mine))
     merge(mine, decode(encode(two)), RULES, NOW, steps[1])
     assert decode(content(mine)) == before
-    assert steps[1].withdrawals == []
-    assert {each.decision_id for each in steps[1].decisions} <= {each.decision_id for each in steps[0].decisions}
+    assert steps[1].wanted.withdrawals == []
+    assert {each.decision_id for each in steps[1].wanted.decisions} <= {
+        each.decision_id for each in steps[0].wanted.decisions
+    }
 
 
 @examples(100)
@@ -194,9 +196,9 @@ def test_nothing_is_sent_because_of_a_merge(one: Profile, two: Profile) -> None:
     """It ends and withdraws, but proposes nothing."""
     step = Step()
     merge(decode(encode(one)), decode(encode(two)), RULES, NOW, step)
-    assert step.actions == []
-    assert step.entries == []
-    assert {each.verdict for each in step.decisions} <= {"merged", "withdrawn"}
+    assert step.wanted.actions == []
+    assert step.wanted.entries == []
+    assert {each.verdict for each in step.wanted.decisions} <= {"merged", "withdrawn"}
 
 
 @examples(100)
@@ -313,7 +315,7 @@ def test_of_two_instances_of_one_journey(winner: dict[str, Any], loser: dict[str
         profile = decode(encode(_profile(instances={"again-later": mine})))
         merge(profile, decode(encode(_profile(instances={"again-later": theirs}))), RULES, NOW, step)
         assert profile.instances["again-later"].id == best.id
-        ended = [(each.verdict, each.instance_id, each.value) for each in step.decisions]
+        ended = [(each.verdict, each.instance_id, each.value) for each in step.wanted.decisions]
         assert ended == ([] if other.ended else [("merged", other.id, best.id)])
 
 
@@ -335,10 +337,10 @@ def test_the_instance_that_ends_takes_back_what_it_sent_and_drops_what_it_held()
     mine = _profile(instances={"again-later": loser}, contacts={action: contact}, consents=consent)
     step = Step()
     merge(mine, _profile(instances={"again-later": winner}), RULES, NOW, step)
-    assert [(each.action_id, each.reason) for each in step.withdrawals] == [
+    assert [(each.action_id, each.reason) for each in step.wanted.withdrawals] == [
         (action, "journey again-later ended: merged")
     ]
-    assert [(each.verdict, each.gate, each.reason) for each in step.decisions] == [
+    assert [(each.verdict, each.gate, each.reason) for each in step.wanted.decisions] == [
         ("merged", "merge", "another-instance-stays"),
         ("refused", "journey", "instance-ended"),
         ("withdrawn", "withdrawal", "journey again-later ended: merged"),
@@ -351,7 +353,7 @@ def test_a_denial_that_comes_by_merge_takes_back_what_is_on_its_way() -> None:
     mine = _profile(contacts={action: contact}, consents={"marketing": Consent(True, START, "e")})
     step = Step()
     merge(mine, _profile(consents={"marketing": Consent(False, START + 1, "f")}), RULES, NOW, step)
-    assert [each.action_id for each in step.withdrawals] == [action]
+    assert [each.action_id for each in step.wanted.withdrawals] == [action]
 
 
 def test_timers_of_what_was_merged_are_taken_up() -> None:

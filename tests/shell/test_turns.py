@@ -48,7 +48,10 @@ async def _turns(records: list[Any]) -> tuple[int, int]:
 def test_a_slice_that_takes_long_is_interrupted() -> None:
     """Two thousand customers run into a loop, 0.3 ms each: whoever waits meanwhile is served."""
     entries = [event(f"customer:c-{number}", f"e-{number}", "hello", START) for number in range(2000)]
-    records = [SimpleNamespace(offset=10 + number, value=journal.encode(each)) for number, each in enumerate(entries)]
+    records = [
+        SimpleNamespace(offset=10 + number, key=each.profile.encode(), value=journal.encode(each))
+        for number, each in enumerate(entries)
+    ]
     taken, turns = asyncio.run(_turns(records))
     assert taken == 2000
     assert turns >= 3
