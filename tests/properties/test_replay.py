@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.journal import Entry, encode, partition_of
+from schemas.journal import Activate, Entry, Origins, ProfileEntry, encode, partition_of
 from schemas.journal import decode as decode_entry
+from streams.engine.partition import Partition
 from streams.engine.profile import decode
 from streams.engine.profile import encode as encode_state
+from streams.engine.step import Effects
 from streams.simulator import replay
 from tests.engine.effort import examples
 from tests.properties.logs import ANYONE, DEFINITIONS, OUTCOMES, Seen, logs, play, run
@@ -133,3 +139,42 @@ def test_the_number_of_partitions_changes_no_action(log: list[Seen], partitions:
 
     assert by_profile(list(one.actions)) == by_profile(list(many.actions))
     assert by_profile(list(one.simulator.decisions)) == by_profile(list(many.simulator.decisions))
+
+
+def _effects(partition: Partition) -> tuple[list[list[bytes]], dict[str, bytes], bytes | None]:
+    output = partition.collect()
+    kinds = [[msgspec.msgpack.encode(each) for each in getattr(output, kind)] for kind in Effects.KINDS]
+    return kinds, output.states, output.meta
+
+
+@examples(60)
+@given(LOGS, st.data())
+def test_profiles_may_be_applied_one_after_the_other(log: list[Seen], data: st.DataObject) -> None:
+    """As one does to keep a profile at hand: the same effects in the same order, and the same states."""
+    journals = _journals(log)
+    # Without marks, whole logs stand between two entries for the partition.
+    kept = data.draw(st.sampled_from([(Entry,), (ProfileEntry, Activate, Origins)]), label="entries")
+    for index, each in enumerate(journals):
+        journal = [entry for entry in each if isinstance(entry, kept)]
+        one = Partition(index, len(journals), DEFINITIONS, {})
+        other = Partition(index, len(journals), DEFINITIONS, {})
+        cuts = data.draw(st.sets(st.integers(0, len(journal)), max_size=3), label="cuts")
+        profiles: dict[str, list[Any]] = {}
+
+        def flush(machine: Partition = other, waiting: dict[str, list[Any]] = profiles) -> None:
+            for name, records in waiting.items():
+                machine.apply_profile(name, records)
+            waiting.clear()
+
+        for offset, entry in enumerate(journal):
+            one.apply(offset, entry)
+            if offset in cuts:
+                flush()
+            if isinstance(entry, ProfileEntry):
+                record = SimpleNamespace(offset=offset, value=encode(entry))
+                profiles.setdefault(entry.profile, []).append(record)
+            else:
+                flush()
+                other.apply(offset, entry)
+        flush()
+        assert _effects(other) == _effects(one)
