@@ -2,9 +2,10 @@
 
 About once a second each origin partition's task writes a mark w to every journal partition: all up to w is routed.
 While records come, w is the record time of the last one routed. When the log is read to its end, w is the moment just
-before its end was asked for, less a grace for clocks and for replication. The frontier asks for the ends, reading
-uncommitted: a producer's open transaction lies before the high watermark, so it holds the time back rather than being
-overtaken by it.
+before its end was asked for, less a grace for replication and for what brokers' clocks differ. That moment is told by
+the brokers' clock, which gives the record times that w is compared with: a worker's own clock may be stepped, and a
+mark ahead would fire timers before what they wait for is read. The frontier asks for the ends, reading uncommitted: a
+producer's open transaction lies before the high watermark, so it holds the time back rather than being overtaken by it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,24 @@ if TYPE_CHECKING:
 say = logs.get("frontier").error
 
 
+class BrokerClock:
+    """The brokers' clock as far as it is known here: never ahead, behind by the time an acknowledgement takes.
+
+    It is what they put on the last record that was acknowledged, and the time that has passed here since.
+    """
+
+    def __init__(self) -> None:
+        self._ahead: float | None = None
+
+    def heard(self, timestamp: int) -> None:
+        """Take the time (ms) that a broker put on a record appended by now."""
+        self._ahead = timestamp - time.monotonic() * 1000
+
+    def now(self) -> int | None:
+        """Return milliseconds since 1970 UTC, None while nothing was heard."""
+        return None if self._ahead is None else int(self._ahead + time.monotonic() * 1000)
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """The end of a log, as of a moment `at` (ms), and how far it had been handed to its task after that."""
@@ -51,6 +70,7 @@ class Frontier:
         self._asking: asyncio.Task[None] | None = None
         self.newest_record = 0
         self.beat = 0
+        self.clock = BrokerClock()
 
     async def start(self) -> None:
         """Begin asking."""
@@ -80,6 +100,12 @@ class Frontier:
             return None
         return found.at if found.progress.position >= found.end else None
 
+    def now(self) -> int | None:
+        """Return the time (ms) of the clock that record times are of, None while it is not known."""
+        settings = self._shell.settings
+        # The embedded broker puts none on records: the router holds theirs to the worker's clock.
+        return self.clock.now() if settings.exactly_once and settings.clock == "log" else int(time.time() * 1000)
+
     async def ends(self, tps: list[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the ends of some logs, uncommitted records included."""
         assert self._consumer is not None
@@ -103,7 +129,7 @@ class Frontier:
         tasks = {tp: task for tp, task in shell.tasks.tasks.items() if task.state is State.SERVING}
         if not tasks:
             return
-        at = int(time.time() * 1000)
+        at = self.now() or 0
         ends = await self.ends(list(tasks))
         progress = await shell.consumer.call(shell.consumer.thread.progress(tasks))
         former, self._found = self._found, {}

@@ -132,14 +132,15 @@ class RouterTask(Task):
         if beat == self._marked_beat:
             return
         mark = max(self._last_time, self._idle_time())
-        if mark <= self._marked:
+        # A mark that tells nothing new is acknowledged with the brokers' time all the same.
+        if mark <= self._marked and self.shell.frontier.now() is not None:
             return
         entry = journal.encode(Mark(self._topic, self.tp.partition, mark))
         for partition in range(self._count):
             self.outbox.outputs[self._journal, partition].append(Message(None, entry))
         self._marked, self._marked_beat = mark, beat
-        delay = time.time() - mark / 1000
-        self.metrics.mark_delay.labels(topics_short(self._topic), self.tp.partition).set(max(0.0, delay))
+        now = self.shell.frontier.now() or mark
+        self.metrics.mark_delay.labels(topics_short(self._topic), self.tp.partition).set(max(0, now - mark) / 1000)
 
     def _idle_time(self) -> int:
         if self.held or self.inbox.records:

@@ -223,7 +223,7 @@ class Task(ABC):
     async def _open(self) -> None:
         call, thread = self.shell.consumer.call, self.shell.consumer.thread
         await self._drop()
-        self._lane = lane_for(self.settings, self.tp, self.shell.consumer)
+        self._lane = lane_for(self.settings, self.tp, self.shell.consumer, self.shell.frontier.clock.heard)
         await self._lane.start()
         committed = await call(thread.committed(self.tp))
         begin, end = await call(thread.bounds(self.tp))

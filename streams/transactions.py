@@ -22,6 +22,8 @@ from aiokafka import errors as kafka
 from aiokafka.structs import OffsetAndMetadata
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiokafka.structs import TopicPartition
 
     from streams.settings import Settings
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 # be most of a transaction's 35 ms.
 RETRY_BACKOFF_MS = 5
 CLOSE_SECONDS = 3.0
+LOG_APPEND_TIME = 1  # Kafka's number for it
 # Batch and request overheads below the broker's limit on a message batch.
 BATCH_MARGIN = 20_000
 
@@ -113,8 +116,9 @@ def translate(error: BaseException) -> LaneError:
 class Packs:
     """Sends an outbox in packs of aiokafka's `create_batch`/`send_batch`: one future per pack, not per record."""
 
-    def __init__(self, producer: AIOKafkaProducer) -> None:
+    def __init__(self, producer: AIOKafkaProducer, heard: Callable[[int], None] | None = None) -> None:
         self._producer = producer
+        self._heard = heard
 
     async def send(self, boxes: dict[tuple[str, int], list[Message]]) -> int | None:
         """Send all, check every acknowledgement, and return the offset after the last record of the last box."""
@@ -137,14 +141,27 @@ class Packs:
             # A fencing or a refusal says more than the time-outs around it.
             raise min((translate(failure) for failure in failures), key=lambda e: isinstance(e, Doubtful))
         sent: list[Any] = results
+        if self._heard is not None:
+            for ack in sent:
+                if ack.timestamp_type == LOG_APPEND_TIME and ack.timestamp is not None:
+                    self._heard(ack.timestamp)
         return sent[-1].offset + last if sent else None
 
 
 class TransactionalLane:
-    """Exactly once: outputs, states and the offset in one Kafka transaction."""
+    """Exactly once: outputs, states and the offset in one Kafka transaction.
 
-    def __init__(self, settings: Settings, source: TopicPartition, transactional_id: str | None = None) -> None:
-        self._settings, self._source = settings, source
+    `heard` is told the times (ms) that brokers put on records.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        source: TopicPartition,
+        transactional_id: str | None = None,
+        heard: Callable[[int], None] | None = None,
+    ) -> None:
+        self._settings, self._source, self._heard = settings, source, heard
         # What makes the broker tell owners of one partition apart.
         self.transactional_id = transactional_id or f"{settings.group}-{source.topic}-{source.partition}"
         self._producer: AIOKafkaProducer | None = None
@@ -177,7 +194,7 @@ class TransactionalLane:
         """Write all of it and the offset (None: none) in one transaction."""
         producer = self._producer
         assert producer is not None
-        packs = Packs(producer)
+        packs = Packs(producer, self._heard)
         try:
             async with asyncio.timeout(self._settings.transaction_timeout):
                 await producer.begin_transaction()
@@ -262,8 +279,8 @@ async def stop(producer: AIOKafkaProducer) -> None:
         await producer.client.close()
 
 
-def lane_for(settings: Settings, source: TopicPartition, consumer: BatchConsumer) -> Lane:
+def lane_for(settings: Settings, source: TopicPartition, consumer: BatchConsumer, heard: Callable[[int], None]) -> Lane:
     """Return the lane that the guarantee asks for."""
     if settings.exactly_once:
-        return TransactionalLane(settings, source)
+        return TransactionalLane(settings, source, heard=heard)
     return PlainLane(settings, source, consumer)

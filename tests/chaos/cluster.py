@@ -33,7 +33,7 @@ class Cluster:
     """A broker at `broker.bootstrap`, and `lines` to it."""
 
     def __init__(self, folder: Path) -> None:
-        self._network = Network()
+        self.network = Network()
         self._folder = folder
         self.lines: list[Line] = []
         self.broker = KafkaProcess(folder, heap="512m")
@@ -44,7 +44,7 @@ class Cluster:
 
     def weather(self, line: Line, weather: Weather, delay: tuple[float, float] = (0.0, 0.0)) -> None:
         """Let another weather begin on a line."""
-        self._network.change(line, weather, delay)
+        self.network.change(line, weather, delay)
 
     def mend(self) -> None:
         """Let all lines be fine."""
@@ -52,9 +52,9 @@ class Cluster:
             self.weather(line, Weather.FINE)
 
     def __enter__(self) -> Self:
-        self._network.__enter__()
+        self.network.__enter__()
         ports = [free_port() for _ in range(LINES)]
-        self.lines = [self._network.line(port) for port in ports]
+        self.lines = [self.network.line(port) for port in ports]
         names = [f"LINE{number}" for number in range(LINES)]
         broker = KafkaProcess(self._folder, heap="512m", java=JAVA)
         broker.properties = PROPERTIES.format(
@@ -71,4 +71,4 @@ class Cluster:
 
     def __exit__(self, *_: object) -> None:
         self.broker.stop()
-        self._network.__exit__()
+        self.network.__exit__()

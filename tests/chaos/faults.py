@@ -1,8 +1,8 @@
 """The faults: what each does to an installation under load.
 
 A fault returns in how many partitions a transaction was verifiably open when it struck: the worker concerned had been
-stopped with SIGSTOP in the middle of one, and only then. What it breaks stays broken for a while chosen by chance, and
-is mended by the fault itself or, at the latest, when the schedule ends.
+stopped with SIGSTOP in the middle of one, and only then. (Sinks have calls in place of transactions.) What it breaks
+stays broken for a while chosen by chance, and is mended by the fault itself or, at the latest, when the schedule ends.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from tests.chaos.network import Weather
 from tests.chaos.stage import SESSION, Seat, Stage
 from tests.schemas import malformed
 
+SINKS = "kill -9 of the sinks"  # schedules with it have sinks
 POISON = 40
-STEPS = (-86_400.0, -3600.0, -30.0, -2.0, 2.0, 30.0, 3600.0, 86_400.0)  # seconds; some of what NTP and people do
+STEPS = (3.0, 30.0, 3600.0, 86_400.0)  # seconds, back or ahead: what NTP and people do
 
 
 def kill_one(stage: Stage) -> int:
@@ -150,10 +151,13 @@ def store_stale(stage: Stage) -> int:
 
 
 def clock_stepped(stage: Stage) -> int:
-    """A worker's wall clock is stepped, back or ahead; and later put right, or not."""
+    """A worker's wall clock is stepped, back and ahead or the other way round; then it is put right, or not."""
     (seat,), found = stage.frozen()
-    seat.clock.step(stage.chance.choice(STEPS))
+    first = stage.chance.choice((-1, 1))
+    seat.clock.step(first * stage.chance.choice(STEPS))
     seat.sitting.thaw()
+    stage.pause(1, 2)
+    seat.clock.step(-first * stage.chance.choice(STEPS))
     stage.pause(1, 2)
     if stage.chance.random() < 0.5:
         seat.clock.step(0)
@@ -179,6 +183,16 @@ def definition_activated(stage: Stage) -> int:
     (seat,), found = stage.frozen()
     stage.activate_later_definitions()
     seat.sitting.thaw()
+    return found
+
+
+def sinks_killed(stage: Stage) -> int:
+    """`kill -9` of the sinks in the middle of calls, and again at any moment; returns how many calls were under way."""
+    found = stage.sinks.kill_in_a_call()
+    stage.sinks.start()
+    stage.pause(0, 4)
+    stage.sinks.kill()
+    stage.sinks.start()
     return found
 
 
@@ -213,4 +227,5 @@ FAULTS: dict[str, Callable[[Stage], int]] = {
     "clock stepped": clock_stepped,
     "poison entries": poison,
     "definition activated": definition_activated,
+    SINKS: sinks_killed,
 }

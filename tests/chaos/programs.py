@@ -61,8 +61,8 @@ def without_fencing() -> None:
     """Give each process transactional ids of its own, so that no owner of a partition ends its predecessor's."""
     begin = TransactionalLane.__init__
 
-    def unfenced(self: Any, settings: Any, source: Any, transactional_id: str | None = None) -> None:
-        begin(self, settings, source, transactional_id)
+    def unfenced(self: Any, *given: Any, **named: Any) -> None:
+        begin(self, *given, **named)
         self.transactional_id += f"-{os.getpid()}"
 
     TransactionalLane.__init__ = unfenced  # type: ignore[method-assign]

@@ -16,7 +16,7 @@ from typing import Any
 from confluent_kafka import TopicPartition
 
 from schemas.journal import Mark, TaskMark
-from tests.chaos.faults import FAULTS
+from tests.chaos.faults import FAULTS, SINKS
 from tests.chaos.stage import Stage
 from tests.support import oracle
 from tests.support.installation import committed, reader, settle
@@ -41,6 +41,7 @@ class Result:
     actions: int = 0
     decisions: int = 0
     states: int = 0
+    calls: int = 0
     seconds: float = 0.0
     phases: dict[str, float] = field(default_factory=dict)
     failure: str | None = None
@@ -98,6 +99,8 @@ def _play(stage: Stage, result: Result, say: Callable[[str], None]) -> None:
         stage.start(seat)
     stage.all_serve()
     clock.lap("start")
+    if SINKS in result.faults:
+        stage.sinks.start()
     with stage.flow() as traffic:
         for name in result.faults:
             say(name)
@@ -110,10 +113,15 @@ def _play(stage: Stage, result: Result, say: Callable[[str], None]) -> None:
         result.touchpoints, result.poison = traffic.sent, len(stage.poison)
     clock.lap("flow")
     say("settling")
+    if SINKS in result.faults:
+        stage.sinks.settle()
     settle(stage.installation.settings, [seat.sitting for seat in stage.running], quiet=QUIET)
     clock.lap("settle")
     ended = stage.stop()
-    assert not any(ended), f"workers ended with {ended}"
+    if SINKS in result.faults:
+        ended.append(stage.sinks.stop())
+        result.calls = stage.sinks.judge()
+    assert not any(ended), f"processes ended with {ended}"
     clock.lap("stop")
     say("asking the oracle")
     judge(stage, result, clock)

@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient
 
 from streams.definitionlog import publish_definitions
 from streams.definitions import load
+from tests.chaos.channel import Sinks
 from tests.chaos.cluster import Cluster
 from tests.chaos.network import Line
 from tests.chaos.programs import SteppedClock, worker
@@ -88,6 +89,7 @@ class Stage:
     poison: list[bytes | None] = field(default_factory=list)
     admin: AdminClient = field(init=False)
     definitions: Path = field(init=False)
+    sinks: Sinks = field(init=False)
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
@@ -102,6 +104,9 @@ class Stage:
             self.cluster.broker.bootstrap, f"s{self.seed}-{time.time_ns() % 10**9}.", now, self.folder, options
         )
         self.admin = AdminClient({"bootstrap.servers": self.installation.bootstrap, "log_level": 0})
+        self.sinks = Sinks(
+            self.cluster.network, self.installation.settings, self.folder, self.definitions / "templates"
+        )
         self.seats = [
             Seat(number, line, self.folder / f"data-{number}", SteppedClock(self.folder / f"clock-{number}"))
             for number, line in enumerate(self.cluster.lines)
@@ -191,6 +196,7 @@ class Stage:
         """End whatever still runs, and remove what the schedule left on disk and on the broker."""
         for seat in self.running:
             seat.sitting.kill()
+        self.sinks.close()
         with contextlib.suppress(Exception):
             mine = [
                 name for name in self.admin.list_topics(timeout=5).topics if name.startswith(self.installation.prefix)

@@ -78,12 +78,15 @@ class Open(NamedTuple):
 
 def open_transactions(admin: AdminClient, partitions: list[TopicPartition]) -> set[Open]:
     """The partitions with records of unfinished transactions."""
-    stable = _ends(admin, partitions, IsolationLevel.READ_COMMITTED)
-    end = _ends(admin, partitions, IsolationLevel.READ_UNCOMMITTED)
+    stable = ends(admin, partitions)
+    end = ends(admin, partitions, IsolationLevel.READ_UNCOMMITTED)
     return {Open(tp.topic, tp.partition, stable[tp]) for tp in partitions if stable[tp] < end[tp]}
 
 
-def _ends(admin: AdminClient, partitions: list[TopicPartition], isolation: IsolationLevel) -> dict[Any, int]:
+def ends(
+    admin: AdminClient, partitions: list[TopicPartition], isolation: IsolationLevel = IsolationLevel.READ_COMMITTED
+) -> dict[Any, int]:
+    """The ends of logs, without or with what transactions have open there."""
     deadline = time.monotonic() + 20
     while True:
         asked = admin.list_offsets(dict.fromkeys(partitions, OffsetSpec.latest()), isolation_level=isolation)

@@ -146,6 +146,6 @@ def until(
 
 def committed(bootstrap: str, group: str) -> dict[tuple[str, int], int]:
     """The committed offsets of a group."""
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
     found = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(10)
     return {(tp.topic, tp.partition): tp.offset for tp in found.topic_partitions}
