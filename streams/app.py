@@ -87,6 +87,7 @@ def build_app(settings: Settings, shell: Shell) -> Worker:
     @app.on_rebalance_complete.connect
     async def joined(*_: Any, **__: Any) -> None:
         shell.joined = True
+        shell.metrics.rebalances.inc()
 
     # Signals hold their receivers weakly.
     app.polku_receivers = (revoked, joined)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # Policies first: a journey's actions and purposes are the policy's.
 ORDER = {"policy": 0, "offer": 1, "journey": 2}
 
-say = logs.get("catalogue").error
+say = logs.errors("catalogue")
 
 
 class Changed(Exception):

@@ -37,7 +37,7 @@ def demo(
         raise typer.Exit(1)
 
 
-def worker(
+def worker(  # noqa: PLR0913, PLR0917 - a parameter for each flag
     definitions: Annotated[
         Path | None, typer.Option("--definitions", "-d", help="folder of definitions to publish at start")
     ] = None,
@@ -53,13 +53,18 @@ def worker(
         str | None, typer.Option("--guarantee", help="exactly_once (default) or at_least_once")
     ] = None,
     web_port: Annotated[int | None, typer.Option("--web-port", help="port of /healthz, /readyz and /metrics")] = None,
+    processes: Annotated[
+        int | None, typer.Option("--processes", min=1, max=256, help="members, each a process; about one a core")
+    ] = None,
 ) -> None:
     """Run a worker: router and journeys.
 
-    Settings are environment variables POLKU_*; flags come before them. It ends on SIGTERM and Ctrl-C.
+    Settings are environment variables POLKU_*; flags come before them. It ends on SIGTERM and Ctrl-C. With several
+    processes, one that ends is started again, and one address answers for all.
 
     Example: polku worker --embedded -d seeds
     Example: POLKU_BOOTSTRAP=kafka:9092 polku worker -d seeds
+    Example: polku worker -d seeds --processes 4
     """
     from streams.commands_kafka import settings_of  # noqa: PLC0415 - these imports take half a second that --help
     from streams.devbroker import EmbeddedBroker  # noqa: PLC0415 - and the other commands need not pay
@@ -68,8 +73,15 @@ def worker(
     if definitions is not None and not definitions.is_dir():
         raise UsageError(f"--definitions {definitions}: there is no such folder")
     given = {"definitions": definitions, "prefix": prefix, "web_port": web_port, "guarantee": guarantee}
+    settings = settings_of(bootstrap=bootstrap, processes=processes, **given)
+    if settings.processes > 1:
+        if embedded or not settings.exactly_once:
+            raise UsageError("--processes needs a broker with transactions: at_least_once is for one process")
+        from streams.supervisor import run_supervisor  # noqa: PLC0415 - as above
+
+        raise typer.Exit(run_supervisor(settings))
     if not embedded:
-        raise typer.Exit(run_worker(settings_of(bootstrap=bootstrap, **given)))
+        raise typer.Exit(run_worker(settings))
     if bootstrap is not None:
         raise UsageError("--embedded brings its own broker; leave out --bootstrap, or --embedded")
     with EmbeddedBroker(port) as broker:

@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 if TYPE_CHECKING:
+    from streams.settings import Settings
     from streams.shell import Shell
 
 
-class Health:
-    """The worker's small web server."""
+Handler = Callable[[web.Request], Awaitable[web.Response]]
 
-    def __init__(self, shell: Shell) -> None:
-        self._shell = shell
+
+class WebServer:
+    """A small web server at POLKU_WEB_HOST and POLKU_WEB_PORT."""
+
+    def __init__(self, settings: Settings, routes: Mapping[str, Handler]) -> None:
+        self._settings, self._routes = settings, routes
         self._runner: web.AppRunner | None = None
         self.port: int | None = None
 
     async def start(self) -> None:
         """Listen, if a port is set; port 0 takes any free one."""
-        settings = self._shell.settings
+        settings = self._settings
         if settings.web_port is None:
             return
         app = web.Application()
-        app.add_routes(
-            [
-                web.get("/healthz", self._healthz),
-                web.get("/readyz", self._readyz),
-                web.get("/metrics", self._metrics),
-            ]
-        )
+        app.add_routes([web.get(path, handler) for path, handler in self._routes.items()])
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await self._runner.setup()
         site = web.TCPSite(self._runner, settings.web_host, settings.web_port)
@@ -42,6 +41,15 @@ class Health:
         """Listen no more."""
         if self._runner is not None:
             await self._runner.cleanup()
+
+
+class Health(WebServer):
+    """The worker's own."""
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+        routes = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics}
+        super().__init__(shell.settings, routes)
 
     async def _healthz(self, _: web.Request) -> web.Response:
         stopped = self._shell.tasks.stopped

@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # What the Kafka client says at each retry is said when it has lasted, and then at most this often.
 LASTING_SECONDS = 5.0
@@ -45,10 +48,15 @@ class Persistent(logging.Filter):
         return True
 
 
-def configure(level: str = "warning") -> None:
-    """Set up logging for a process: call once, from the program's entry."""
+def configure(level: str = "warning", **always: Any) -> None:
+    """Set up logging for a process: call once, from the program's entry. `always` stands in every line."""
+
+    def add_always(_: Any, __: str, event: Any) -> Any:
+        return event | always
+
     threshold = logging.getLevelName(level.upper())
     shared: list[Any] = [
+        add_always,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -80,3 +88,14 @@ def configure(level: str = "warning") -> None:
 def get(noun: str) -> Any:
     """Return a logger whose lines carry `part=noun`."""
     return structlog.get_logger(part=noun)
+
+
+def errors(noun: str) -> Callable[..., None]:
+    """Return what writes an error without its traceback: the event, and what there is to know, by name."""
+    logger = get(noun)
+
+    def say(event: str, **known: Any) -> None:
+        # Looked up at each line: bound earlier, it would write as before `configure`.
+        logger.error(event, **known)
+
+    return say

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from streams.shell import Shell
     from streams.transport import Progress
 
-say = logs.get("frontier").error
+say = logs.errors("frontier")
 
 
 class BrokerClock:

@@ -95,6 +95,25 @@ class Metrics:
             "polku_task_restarts_total", "Tasks begun again after a doubt", ["agent", "cause"], registry=reg
         )
 
+        self.rebalances = Counter(
+            "polku_rebalances_total", "Times the group gave this member its partitions anew", registry=reg
+        )
+
+    def render(self) -> bytes:
+        """Return all collectors in Prometheus's text format."""
+        return generate_latest(self.registry)
+
+
+class SupervisorMetrics:
+    """What a supervisor knows of its members, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = reg = CollectorRegistry()
+        self.running = Gauge("polku_members_running", "Member processes that run", registry=reg)
+        self.restarts = Counter(
+            "polku_member_restarts_total", "Members started again after they ended", ["member"], registry=reg
+        )
+
     def render(self) -> bytes:
         """Return all collectors in Prometheus's text format."""
         return generate_latest(self.registry)

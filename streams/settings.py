@@ -61,6 +61,17 @@ class Settings(BaseSettings):
     group: str = Field("polku", pattern=r"^[A-Za-z0-9._-]{1,100}$", description="consumer group of the workers")
     prefix: str = Field("", pattern=r"^[A-Za-z0-9._-]{0,60}$", description="what every topic's name begins with")
 
+    # Processes
+    processes: Annotated[int, Field(ge=1, le=256)] = Field(1, description="members of one worker, under a supervisor")
+    instance: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._-]{1,150}$",
+        description="this worker's name in the group: restarted within the session timeout it gets its partitions back",
+    )
+    leave_on_stop: bool = Field(
+        default=False, description="with an instance: leave the group when stopped, so that others serve at once"
+    )
+
     # Shape: used when topics are created, and checked at every start
     touchpoints_partitions: Annotated[int, Field(ge=1, le=1000)] = 4
     outcomes_partitions: Annotated[int, Field(ge=1, le=1000)] = 4
@@ -122,6 +133,14 @@ class Settings(BaseSettings):
         """True with Kafka transactions."""
         return self.guarantee is Guarantee.EXACTLY_ONCE
 
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables that give another process what is set here, None excepted."""
+        return {
+            f"POLKU_{name.upper()}": _written(value)
+            for name in sorted(self.model_fields_set)
+            if (value := getattr(self, name)) is not None
+        }
+
     def ssl_context(self) -> ssl.SSLContext | None:
         """Return the TLS context, None without TLS."""
         if self.security_protocol not in (SecurityProtocol.SSL, SecurityProtocol.SASL_SSL):
@@ -160,6 +179,12 @@ class Settings(BaseSettings):
                 "sasl.password": self.sasl_password.get_secret_value(),
             }
         return options
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def worker_name() -> str:

@@ -41,8 +41,10 @@ SCHEME = "polku"
 POLL_SECONDS = 0.1
 IDLE_SECONDS = 0.02
 FAILED_SECONDS = 1.0
+# https://kafka.apache.org/protocol#protocol_error_codes; aiokafka has no name for it.
+FENCED_INSTANCE_ID = 82
 
-say = logs.get("transport").error
+say = logs.errors("transport")
 
 T = TypeVar("T")
 
@@ -138,6 +140,8 @@ class FetchThread(driver.AIOKafkaConsumerThread):
         self.numbers: dict[TopicPartition, int] = defaultdict(int)
         self.lost: dict[TopicPartition, int] = {}
         self.last_heartbeat = 0.0
+        # Another process has joined the group under this one's name.
+        self.name_taken = False
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:  # noqa: ARG002 - Faust's signature
         conf, settings = self.app.conf, self.settings
@@ -145,6 +149,7 @@ class FetchThread(driver.AIOKafkaConsumerThread):
             **settings.aiokafka(),
             client_id=conf.broker_client_id,
             group_id=conf.id,
+            group_instance_id=settings.instance,
             partition_assignment_strategy=[self.app.assignor],
             enable_auto_commit=False,
             auto_offset_reset="none",
@@ -158,19 +163,37 @@ class FetchThread(driver.AIOKafkaConsumerThread):
         )
 
     async def on_start(self) -> None:
-        """Start the consumer, and note the heartbeats that confirm its assignment."""
+        """Start the consumer; note the heartbeats that confirm its assignment, and when its name is taken."""
         await super().on_start()
         coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001 - aiokafka tells of heartbeats nowhere else
-        beat = coordinator._do_heartbeat  # noqa: SLF001 - as above
+        beat, send = coordinator._do_heartbeat, coordinator._send_req  # noqa: SLF001 - as above
 
         async def confirmed() -> bool:
-            sent = time.monotonic()
+            sent, member = time.monotonic(), coordinator.member_id
             good: bool = await beat()
             if good and not coordinator._rejoin_needed_fut.done():  # noqa: SLF001 - as above
                 self.last_heartbeat = sent
+            if self.settings.instance and not coordinator.member_id:
+                # The brokers do not know it any more. Joining as nobody would take the name from whoever has it now,
+                # who would take it back; joining as who it was is refused then, and accepted after a mere time-out.
+                coordinator.member_id = member
             return good
 
-        coordinator._do_heartbeat = confirmed  # noqa: SLF001 - as above
+        async def answered(request: Any) -> Any:
+            response = await send(request)
+            if getattr(response, "error_code", 0) == FENCED_INSTANCE_ID:
+                self.name_taken = True
+            return response
+
+        coordinator._do_heartbeat, coordinator._send_req = confirmed, answered  # noqa: SLF001 - as above
+
+    async def on_thread_stop(self) -> None:
+        """Stop the consumer. Under a name of its own it stays a member for a session timeout, unless it is to leave."""
+        if self.settings.leave_on_stop and self._consumer is not None:
+            coordinator = self._consumer._coordinator  # noqa: SLF001 - as above
+            if coordinator is not None:
+                coordinator._group_instance_id = None  # noqa: SLF001 - as above
+        await super().on_thread_stop()
 
     async def on_partitions_revoked(self, revoked: set[Any]) -> None:
         """Stop fetching what is going away, then let Faust revoke."""

@@ -10,57 +10,61 @@ import contextlib
 import gc
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
 from streams import logs
 from streams.app import build_app
-from streams.catalogue import Catalogue, Changed
-from streams.checks import check
-from streams.definitions import load
+from streams.catalogue import Catalogue
 from streams.health import Health
 from streams.metrics import Metrics
-from streams.preflight import Preflight, PreflightError
-from streams.problems import errors
+from streams.opening import REFUSALS, open_installation, refused
+from streams.preflight import Preflight
 from streams.registry import Registry
 from streams.settings import Settings
 from streams.shell import Shell
-from streams.topics import CHANNELS, Topics
+from streams.topics import Topics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streams.definitions import Definitions
+    from streams.opening import Opening
 
 # Records and states make no cycles: with Python's own thresholds the collector takes a seventh of the CPU (36 against
 # 31 us per event, measured on the prototype).
 GC_THRESHOLDS = (50_000, 50, 50)
 
-say = logs.get("worker").error
+say = logs.errors("worker")
 
 
-class DefinitionsRefused(Exception):
-    """The folder of definitions has errors; the message lists them."""
+class NameTaken(Exception):
+    """Another process has joined the group under this one's name."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(
+            f"another process has joined the group {settings.group} as {settings.instance}, and has this one's "
+            "partitions now: give each worker a POLKU_INSTANCE of its own"
+        )
 
 
 async def serve(
-    settings: Settings, stop: asyncio.Event, started: Callable[[Shell, Health], None] | None = None
+    settings: Settings,
+    stop: asyncio.Event,
+    started: Callable[[Shell, Health], None] | None = None,
+    opening: Opening | None = None,
 ) -> None:
     """Serve until `stop` is set, then end gracefully: commit what was absorbed, and leave the group.
 
-    Raises PreflightError, Changed or DefinitionsRefused before anything is served, and RuntimeError when Faust's app
-    crashed. `started` is called once the app runs; partitions come a little later.
+    Raises what REFUSALS names before anything is served, NameTaken when another process has taken this one's place in
+    the group, and RuntimeError when Faust's app crashed. `opening` is what a supervisor found. `started` is called once
+    the web server listens; partitions come a little later.
     """
-    definitions = read_definitions(settings)
-    topics, metrics = Topics.of(settings), Metrics()
-    preflight = Preflight(settings)
-    channels = dict.fromkeys(CHANNELS)
-    if definitions is not None and definitions.policy is not None:
-        channels |= dict.fromkeys(definitions.policy.model.channels)
-    counts = await preflight.run(channels)
+    found = await open_installation(settings) if opening is None else opening
+    topics, metrics, preflight = Topics.of(settings), Metrics(), Preflight(settings)
+    preflight.topic_ids = found.topic_ids
     registry, catalogue = Registry(settings.schema_registry, topics), Catalogue(settings, topics.definitions)
-    shell = Shell(settings, topics, metrics, catalogue, registry, preflight, counts)
+    shell = Shell(settings, topics, metrics, catalogue, registry, preflight, found.counts)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     app = build_app(settings, shell)
     health = Health(shell)
@@ -68,14 +72,15 @@ async def serve(
         for service in (registry, catalogue, health, shell.frontier):
             stack.push_async_callback(service.stop)
             await service.start()
-        if definitions is not None:
-            await catalogue.publish([*definitions.journeys, *filter(None, [definitions.policy])])
+        await catalogue.publish(found.definitions)
         stack.push_async_callback(app.stop)
         stack.push_async_callback(shell.tasks.finish)
         await start_app(app, stop)
         if started is not None:
             started(shell, health)
         while not (stop.is_set() or app.should_stop):
+            if shell.consumer.thread.name_taken:
+                raise NameTaken(settings)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), 0.25)
     if app.crash_reason is not None and not stop.is_set():
@@ -96,19 +101,17 @@ async def start_app(app: object, stop: asyncio.Event) -> None:
             await starting
 
 
-def read_definitions(settings: Settings) -> Definitions | None:
-    """Return the folder's definitions, None when no folder is set. Raises DefinitionsRefused."""
-    if settings.definitions is None:
-        return None
-    definitions = load(settings.definitions)
-    if found := errors(check(definitions)):
-        raise DefinitionsRefused("\n".join(str(problem) for problem in found))
-    return definitions
+def run_worker(
+    settings: Settings,
+    started: Callable[[Shell, Health], None] | None = None,
+    opening: Opening | None = None,
+    **said: Any,
+) -> int:
+    """Run a worker until SIGTERM or SIGINT; return the process's exit code: 0 only for success.
 
-
-def run_worker(settings: Settings) -> int:
-    """Run a worker until SIGTERM or SIGINT; return the process's exit code: 0 only for success."""
-    logs.configure(settings.log_level)
+    2 means that starting it again would end the same way. `said` stands in every line of the log.
+    """
+    logs.configure(settings.log_level, **said)
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
@@ -119,13 +122,11 @@ def run_worker(settings: Settings) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         try:
-            await serve(settings, stop)
-        except PreflightError as error:
-            for finding in error.findings:
-                say("the worker does not start", problem=finding.problem, way_out=finding.way_out)
-            return 1
-        except (Changed, DefinitionsRefused) as error:
-            say("the worker does not start", problem=str(error))
+            await serve(settings, stop, started, opening)
+        except REFUSALS as error:
+            return refused(error)
+        except NameTaken as error:
+            say("the worker ends", problem=str(error))
             return 2
         except RuntimeError as error:
             say("the worker has crashed", error=str(error.__cause__ or error))

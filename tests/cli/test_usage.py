@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -160,3 +161,23 @@ def test_a_reader_that_goes_away_is_no_defect(json: tuple[str, ...]) -> None:
     assert process.wait(60) == 1
     assert "Traceback" not in told
     assert "BrokenPipe" not in told
+
+
+@pytest.mark.parametrize("flags", [("--embedded",), ("--guarantee", "at_least_once")])
+def test_several_processes_need_transactions(flags: tuple[str, ...]) -> None:
+    """Without them nothing keeps two processes from writing the same."""
+    ran = polku("worker", "--processes", "2", *flags)
+    assert ran.code == 2
+    assert "at_least_once is for one process" in ran.err
+
+
+def test_several_processes_say_once_that_there_is_no_broker() -> None:
+    """Before any member is started."""
+    ran = polku("worker", "--processes", "3", "--bootstrap", NOBODY)
+    assert ran.code == 1
+    (line,) = ran.err.splitlines()
+    said = json.loads(line)
+    assert said["level"] == "error"
+    assert NOBODY in said["problem"]
+    assert "POLKU_BOOTSTRAP" in said["way_out"]
+    assert ran.out == ""

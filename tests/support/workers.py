@@ -53,8 +53,9 @@ class WorkerProcess:
     def _launch(self) -> subprocess.Popen[bytes] | Forked:
         others = {name: value for name, value in os.environ.items() if not name.startswith("POLKU_")}
         with self.log.open("ab") as log:
+            program = ["streams.worker"] if self.settings.processes == 1 else ["streams.cli", "worker"]
             return subprocess.Popen(
-                [sys.executable, "-m", "streams.worker"],
+                [sys.executable, "-m", *program],
                 cwd=ROOT,
                 env={**others, **self.environment, "PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,
