@@ -102,8 +102,8 @@ class Settings(BaseSettings):
     fetch_wait: Annotated[float, Field(gt=0)] = 0.5
     stop_timeout: Annotated[float, Field(gt=0)] = 20.0
 
-    transaction_beat: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.0, description="transactions begin at multiples of this, at most one a beat; 0: as soon as the last has ended"
+    transactions_per_second: Annotated[float, Field(ge=0)] = Field(
+        400, description="transactions a worker begins per second at most, its tasks in turn; 0: without a limit"
     )
 
     # Local state

@@ -25,6 +25,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 
 from streams import logs
 from streams.inbox import Inbox
+from streams.pace import Pace
 from streams.stores import StoreBusy
 from streams.transactions import Doubtful, Fenced, Outbox, Refused, lane_for
 
@@ -88,7 +89,7 @@ class Task(ABC):
         self._parked = asyncio.Event()
         self._closing = False
         self._throttled = False
-        self._beat = 0.0
+        self._turn: float | None = None
         self._draft_began = 0.0
         # Records that wait for a task: as many as it may take at once, and no more than a fetch or two bring.
         self._enough = min(self.settings.max_transaction_records, self.settings.max_poll_records)
@@ -261,7 +262,7 @@ class Task(ABC):
             self.tick()
             wait = pause
             if self._commit is None and self.dirty() and not more:
-                wait = self._beat - time.monotonic()
+                wait = self._until_turn()
                 if wait <= 0:
                     await self._begin_commit()
                     continue
@@ -320,11 +321,16 @@ class Task(ABC):
             self._throttled = False
             self.shell.consumer.thread.full.discard(self.tp)
 
+    def _until_turn(self) -> float:
+        now = time.monotonic()
+        if self._turn is None:
+            self._turn = self.shell.tasks.pace.take(now)
+        return self._turn - now
+
     async def _begin_commit(self) -> None:
         assert self._lane is not None
         count, self.absorbed, self._first = self.absorbed, 0, False
-        beat = self.settings.transaction_beat
-        self._beat = (time.monotonic() // beat + 1) * beat if beat else 0.0
+        self._turn = None
         outbox, done = await self.submit(count)
         self.outbox = Outbox()
         self._commit = asyncio.create_task(self._write(self._lane, outbox, self.position, count, done))
@@ -395,6 +401,7 @@ class Tasks:
 
     def __init__(self, shell: Shell, kinds: dict[str, type[Task]]) -> None:
         self._shell, self._kinds = shell, kinds
+        self.pace = Pace(shell.settings.transactions_per_second)
         self.tasks: dict[TopicPartition, Task] = {}
 
     def deliver(self, batch: Batch) -> None:

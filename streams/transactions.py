@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaProducer
 from aiokafka import errors as kafka
-from aiokafka.structs import OffsetAndMetadata
+
+from streams.producer import BATCH_MARGIN, TransactionalProducer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,13 +30,8 @@ if TYPE_CHECKING:
     from streams.settings import Settings
     from streams.transport import BatchConsumer
 
-# The first produce of a transaction is often answered NOT_ENOUGH_REPLICAS and retried: aiokafka's own 100 ms would
-# be most of a transaction's 35 ms.
 RETRY_BACKOFF_MS = 5
 CLOSE_SECONDS = 3.0
-LOG_APPEND_TIME = 1  # Kafka's number for it
-# Batch and request overheads below the broker's limit on a message batch.
-BATCH_MARGIN = 20_000
 
 REFUSALS = (
     kafka.MessageSizeTooLargeError,
@@ -114,11 +110,10 @@ def translate(error: BaseException) -> LaneError:
 
 
 class Packs:
-    """Sends an outbox in packs of aiokafka's `create_batch`/`send_batch`: one future per pack, not per record."""
+    """Sends boxes in packs of aiokafka's `create_batch`/`send_batch`: one future per pack, not per record."""
 
-    def __init__(self, producer: AIOKafkaProducer, heard: Callable[[int], None] | None = None) -> None:
+    def __init__(self, producer: AIOKafkaProducer) -> None:
         self._producer = producer
-        self._heard = heard
 
     async def send(self, boxes: dict[tuple[str, int], list[Message]]) -> int | None:
         """Send all, check every acknowledgement, and return the offset after the last record of the last box."""
@@ -141,10 +136,6 @@ class Packs:
             # A fencing or a refusal says more than the time-outs around it.
             raise min((translate(failure) for failure in failures), key=lambda e: isinstance(e, Doubtful))
         sent: list[Any] = results
-        if self._heard is not None:
-            for ack in sent:
-                if ack.timestamp_type == LOG_APPEND_TIME and ack.timestamp is not None:
-                    self._heard(ack.timestamp)
         return sent[-1].offset + last if sent else None
 
 
@@ -164,29 +155,15 @@ class TransactionalLane:
         self._settings, self._source, self._heard = settings, source, heard
         # What makes the broker tell owners of one partition apart.
         self.transactional_id = transactional_id or f"{settings.group}-{source.topic}-{source.partition}"
-        self._producer: AIOKafkaProducer | None = None
-        self._open = False
+        self._producer: TransactionalProducer | None = None
 
     async def start(self) -> None:
         """Fence the previous owner; its transaction is settled when this returns."""
-        settings = self._settings
-        timeout = settings.transaction_timeout
-        self._producer = AIOKafkaProducer(
-            **settings.aiokafka(),
-            client_id=self.transactional_id,
-            transactional_id=self.transactional_id,
-            transaction_timeout_ms=int(timeout * 1000),
-            request_timeout_ms=int(timeout * 1000),
-            acks="all",
-            linger_ms=0,
-            retry_backoff_ms=RETRY_BACKOFF_MS,
-            max_batch_size=settings.max_message_bytes - BATCH_MARGIN,
-            max_request_size=8 * settings.max_message_bytes,
-        )
+        producer = self._producer = TransactionalProducer(self._settings, self.transactional_id, self._heard)
         try:
             # Twice: what the previous owner left open may first have to time out.
-            async with asyncio.timeout(2 * timeout):
-                await self._producer.start()
+            async with asyncio.timeout(2 * self._settings.transaction_timeout):
+                await producer.start()
         except Exception as error:
             raise translate(error) from error
 
@@ -194,22 +171,14 @@ class TransactionalLane:
         """Write all of it and the offset (None: none) in one transaction."""
         producer = self._producer
         assert producer is not None
-        packs = Packs(producer, self._heard)
+        offsets = {} if offset is None else {self._source: offset}
         try:
             async with asyncio.timeout(self._settings.transaction_timeout):
-                await producer.begin_transaction()
-                self._open = True
-                await packs.send(outbox.outputs)
-                end = await packs.send(outbox.states)
-                if offset is not None:
-                    await producer.send_offsets_to_transaction(
-                        {self._source: OffsetAndMetadata(offset, "")}, self._settings.group
-                    )
-                await producer.commit_transaction()
-                self._open = False
+                ends = await producer.write(outbox.outputs | outbox.states, self._settings.group, offsets)
+                await producer.end(committed=True)
         except Exception as error:
             raise translate(error) from error
-        return end
+        return max((ends[target] for target in outbox.states), default=None)
 
     async def close(self) -> None:
         """Abort what is open, so that readers need not wait for its time-out, and let go of the producer."""
@@ -218,9 +187,10 @@ class TransactionalLane:
             return
         with contextlib.suppress(Exception):
             async with asyncio.timeout(CLOSE_SECONDS):
-                if self._open and not producer._txn_manager.is_fatal_error():  # noqa: SLF001 - aborting would raise
-                    await producer.abort_transaction()
-        await stop(producer)
+                if producer.open:
+                    await producer.end(committed=False)
+        with contextlib.suppress(Exception):
+            await producer.close()
 
 
 class PlainLane:

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.client import AIOKafkaClient
+from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator
-from aiokafka.producer.transaction_manager import TransactionManager
+from aiokafka.protocol.api import RequestStruct
 from aiokafka.record import default_records, memory_records
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from faust.app.base import App
 from faust.stores.base import Store
 from faust.tables.base import Collection
@@ -75,8 +77,14 @@ def test_the_versions_are_those_the_internals_were_read_in() -> None:
         # streams/transactions.py
         (AIOKafkaProducer, "create_batch"),
         (AIOKafkaProducer, "send_batch"),
-        (TransactionManager, "is_fatal_error"),
         (MessageAccumulator, "add_batch"),
+        # streams/producer.py, streams/wire.py
+        (AIOKafkaClient, "_wait_on_metadata"),
+        (AIOKafkaClient, "coordinator_lookup"),
+        (AIOKafkaClient, "force_metadata_update"),
+        (ConnectionGroup, "COORDINATION"),
+        (CoordinationType, "TRANSACTION"),
+        (RequestStruct, "parse_response_header"),
         # streams/preflight.py
         (AIOKafkaClient, "get_random_node"),
         # streams/worker.py
@@ -125,6 +133,9 @@ def test_an_internal_takes_what_it_took(function: Any, parameters: list[str]) ->
         (GroupCoordinator.request_rejoin, ["_rejoin_needed_fut"]),
         # What a fetch holds is made by the class of this name, which the transport replaces.
         (fetcher.Fetcher._proc_fetch_request, ["PartitionRecords("]),
+        # A request prepares itself for what the broker speaks, and reads the header of its own answer.
+        (AIOKafkaConnection.send, ["request.prepare(self._versions)", "build_request_header("]),
+        (AIOKafkaConnection._handle_frame, ["request.parse_response_header(", "request.RESPONSE_TYPE"]),
     ],
 )
 def test_an_internal_does_what_it_did(function: Any, words: list[str]) -> None:
@@ -135,6 +146,9 @@ def test_an_internal_does_what_it_did(function: Any, words: list[str]) -> None:
 
 def test_a_first_record_fits_a_batch_whatever_its_size() -> None:
     """A record larger than a batch goes alone, rather than nowhere."""
-    batch = BatchBuilder(1000, 0, is_transactional=True, key_serializer=None, value_serializer=None)
-    assert batch.append(key=None, value=b"x" * 5000, timestamp=None) is not None
-    assert batch.append(key=None, value=b"x", timestamp=None) is None
+    plain = BatchBuilder(1000, 0, is_transactional=True, key_serializer=None, value_serializer=None)
+    assert plain.append(key=None, value=b"x" * 5000, timestamp=None) is not None
+    assert plain.append(key=None, value=b"x", timestamp=None) is None
+    ours = DefaultRecordBatchBuilder(2, 0, 1, producer_id=1, producer_epoch=1, base_sequence=0, batch_size=1000)
+    assert ours.append(0, 1, None, b"x" * 5000, []) is not None
+    assert ours.append(1, 1, None, b"x", []) is None

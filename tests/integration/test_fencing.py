@@ -35,11 +35,10 @@ def test_a_fenced_producer_writes_nothing(kafka_bootstrap: str, topic_prefix: st
         await first.commit(box(b"1 of the first owner"), 1)
         producer = first._producer
         assert producer is not None
-        await producer.begin_transaction()
-        await (await producer.send(target[0], b"2 left open by the first", b"fencing", partition=0))
+        await producer.write(box(b"2 left open by the first").outputs, settings.group, {})
         await second.start()
         with pytest.raises((ProducerFenced, InvalidProducerEpoch)):
-            await producer.commit_transaction()
+            await producer.end(committed=True)
         await second.commit(box(b"3 of the second owner"), 2)
         await third.start()
         with pytest.raises(Fenced):
