@@ -101,10 +101,18 @@ def peer_value(each: Sample, at: int, schema: Any) -> bytes:
     return buffer.getvalue()
 
 
-def create(bootstrap: str, topic: str) -> None:
-    """Create a topic of four partitions."""
+def create(bootstrap: str, topic: str, partitions: int = PARTITIONS) -> None:
+    """Create a topic."""
     admin = AdminClient({"bootstrap.servers": bootstrap})  # kept: a collected client drops its pending calls
-    admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(30)
+    admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(30)
+
+
+def delete(bootstrap: str, part: str) -> None:
+    """Delete every topic whose name contains `part`, so that one run does not weigh on the next."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    names = [name for name in admin.list_topics(timeout=10).topics if part in name]
+    for deleted in (admin.delete_topics(names) if names else {}).values():
+        deleted.result(30)
 
 
 def fill(bootstrap: str, topic: str, given: Iterable[Sample], value: Callable[[Sample], bytes]) -> None:

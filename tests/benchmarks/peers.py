@@ -6,8 +6,10 @@ unmodified in an environment of their own with the packages that they ask for.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -76,6 +78,35 @@ def quix(peers: Path, bootstrap: str, topic: str, events: int) -> dict[str, Any]
             f"--app-id={name}",
         ]
     )
+
+
+def kafka_streams_command(peers: Path) -> list[str]:
+    """Return how to start the Kafka Streams program, built by Maven in build/ the first time and when it changes."""
+    source, target = peers / "kstreams", BUILD / "kstreams"
+    files = {path.relative_to(source): path.read_bytes() for path in sorted(source.rglob("*")) if path.is_file()}
+    # The sources name the schema by a link, which a copy may have turned into text.
+    files[Path("src/main/avro/touchpoint.avsc")] = (peers / "touchpoint.avsc").read_bytes()
+    stamp = target / "built"
+    wanted = hashlib.sha256(b"".join(files.values())).hexdigest()
+    if not stamp.is_file() or stamp.read_text() != wanted:
+        sys.stderr.write("building the Kafka Streams program into build/kstreams\n")
+        shutil.rmtree(target, ignore_errors=True)
+        for name, content in files.items():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            (target / name).write_bytes(content)
+        subprocess.run(["mvn", "-q", "-B", "clean", "package"], cwd=target, check=True)
+        stamp.write_text(wanted)
+    java = ["java", "-Xms512m", "-Xmx512m", "-XX:+UseParallelGC", "-cp"]
+    return [*java, f"{target}/target/classes:{target}/target/lib/*", "bank.BankStreams"]
+
+
+def kafka_streams_process(
+    peers: Path, bootstrap: str, topic: str, name: str, *, commit_ms: int
+) -> subprocess.Popen[bytes]:
+    """Start the Kafka Streams program, exactly once, one thread, sending at once; it runs until it is ended."""
+    command = [*kafka_streams_command(peers), "--bootstrap", bootstrap, "--topic", topic, "--events", str(10**9)]
+    command += ["--guarantee", "exactly-once", "--app-id", name, "--commit-ms", str(commit_ms), "--linger-ms", "0"]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def decode_only(peers: Path, bootstrap: str, topic: str, events: int) -> dict[str, Any]:

@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from schemas.codec import decode_action
 from tests.benchmarks import peers
-from tests.benchmarks.events import create, expected_actions, fill, peer_value, polku_value, samples
+from tests.benchmarks.events import create, delete, expected_actions, fill, peer_value, polku_value, samples
 from tests.support.kafka import BUILD, ROOT, Kafka, KafkaMissing, find_kafka
 
 DEFINITIONS = Path(__file__).parent / "mini_bank"
@@ -56,14 +55,6 @@ def records(bootstrap: str, topic: str) -> list[Any]:
         return found
     finally:
         consumer.close()
-
-
-def delete(bootstrap: str, part: str) -> None:
-    """Delete every topic whose name contains `part`, so that one run does not weigh on the next."""
-    admin = AdminClient({"bootstrap.servers": bootstrap})
-    names = [name for name in admin.list_topics(timeout=10).topics if part in name]
-    for deleted in (admin.delete_topics(names) if names else {}).values():
-        deleted.result(30)
 
 
 class Bench:
