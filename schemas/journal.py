@@ -166,4 +166,9 @@ decode: Callable[[bytes], Entry] = msgspec.msgpack.Decoder(_ANY).decode
 
 def partition_of(profile: str, partitions: int) -> int:
     """The journal partition that owns `profile`: crc32 of its UTF-8 bytes, modulo the partition count."""
-    return zlib.crc32(profile.encode()) % partitions
+    return partition_of_key(profile.encode(), partitions)
+
+
+def partition_of_key(key: bytes, partitions: int) -> int:
+    """The same of a profile's UTF-8 bytes, which are its records' key."""
+    return zlib.crc32(key) % partitions

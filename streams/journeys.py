@@ -225,7 +225,7 @@ class JourneysTask(Task):
 
     def _put(self, out: Any, topic: str, key: bytes, value: bytes | None, headers: Any = None) -> None:
         target = partition_of(key.decode(), self.shell.counts[topic])
-        out[topic, target].append(Message(key, value, headers or []))
+        out[topic, target].append(Message(key, value, headers))
 
     def _count_output(self, output: Output, watermark: int) -> None:
         metrics, now = self.metrics, time.time() * 1000

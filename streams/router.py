@@ -13,7 +13,7 @@ from schemas import journal
 from schemas.codec import OutcomeDecoder, TouchpointDecoder
 from schemas.errors import InvalidRecord, Reason, SchemaUnavailable
 from schemas.identifiers import IdentifierError
-from schemas.journal import Mark, Origin, partition_of
+from schemas.journal import Mark, Origin, partition_of_key
 from streams import deadletters, logs
 from streams.engine.routing import Router
 from streams.tasks import Task
@@ -72,13 +72,16 @@ class RouterTask(Task):
             return 0
         exact = self.settings.exactly_once
         now = int(time.time() * 1000)
+        topic, count, decode, encode = self._topic, self._count, self._decoder.decode, journal.encode
+        outputs = self.outbox.outputs
+        boxes: dict[int, list[Message]] = {}
         for taken, record in enumerate(records):
             # The embedded broker keeps the producer's time, which may lie ahead.
             at = record.timestamp if exact or 0 < record.timestamp <= now else now
+            headers = record.headers
             try:
-                decoded = self._decoder.decode(record.value, record.headers)
-                origin = Origin(self._topic, record.partition, record.offset, at)
-                entries = self._entries(origin, decoded, record.headers)
+                decoded = decode(record.value, headers)
+                entries = self._entries(Origin(topic, record.partition, record.offset, at), decoded, headers)
             except InvalidRecord as error:
                 self._condemn(record, error)
             except SchemaUnavailable as error:
@@ -86,11 +89,13 @@ class RouterTask(Task):
                 return taken
             else:
                 for entry in entries:
-                    name = entry.profile
-                    self.outbox.outputs[self._journal, partition_of(name, self._count)].append(
-                        Message(name.encode(), journal.encode(entry))
-                    )
-            self._last_time = max(self._last_time, at)
+                    key = entry.profile.encode()
+                    target = partition_of_key(key, count)
+                    box = boxes.get(target)
+                    if box is None:
+                        box = boxes[target] = outputs[self._journal, target]
+                    box.append(Message(key, encode(entry)))
+            self._last_time = at if at > self._last_time else self._last_time  # noqa: FURB136 - a call of max() is slow
         self._waits(waiting=False)
         self.shell.frontier.newest_record = max(self.shell.frontier.newest_record, self._last_time)
         return len(records)
@@ -99,7 +104,7 @@ class RouterTask(Task):
         try:
             if self._topic == journal.OUTCOMES:
                 return self._route(origin, decoded)  # type: ignore[no-any-return]
-            return self._route(origin, decoded, trace_of(headers))  # type: ignore[no-any-return]
+            return self._route(origin, decoded, trace_of(headers) if headers else None)  # type: ignore[no-any-return]
         except IdentifierError as error:
             raise InvalidRecord(Reason.IDENTIFIER, error.rule) from error
         except (LookupError, StopIteration) as error:

@@ -15,8 +15,9 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka import errors as kafka
 
@@ -68,12 +69,12 @@ class Doubtful(LaneError):
     """Nobody knows whether it was written."""
 
 
-class Message(NamedTuple):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One record to write; a value of None is a tombstone."""
 
     key: bytes | None
     value: bytes | None
-    headers: list[tuple[str, bytes]] = []  # noqa: RUF012 - never changed; a tuple's default is shared
+    headers: list[tuple[str, bytes]] | None = None
 
 
 @dataclass(slots=True)
@@ -122,7 +123,8 @@ class Packs:
         try:
             for (topic, partition), messages in boxes.items():
                 batch = self._producer.create_batch()
-                for key, value, headers in messages:
+                for message in messages:
+                    key, value, headers = message.key, message.value, message.headers or []
                     if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
                         acks.append(await self._producer.send_batch(batch, topic, partition=partition))
                         batch = self._producer.create_batch()
