@@ -260,8 +260,8 @@ class TransactionalProducer:
             batch_size=limit,
         )
         now, append, count = int(time.time() * 1000), builder.append, 0
-        for key, value, headers in messages[first:] if first else messages:
-            if append(count, now, key, value, headers) is None:
+        for message in messages[first:] if first else messages:
+            if append(count, now, message.key, message.value, message.headers or []) is None:
                 break
             count += 1
         self._sequences[target] = (self._sequences[target] + count) % SEQUENCES
