@@ -17,6 +17,7 @@ from schemas.decision import Decision
 from schemas.journal import Answer, Entry, Event, Forward, Merge, Outcome, ProfileEntry, Unite, Unlink
 from streams.engine.partition import Output, Partition
 from streams.engine.profile import Profile, decode
+from streams.engine.store import MemoryStore
 from streams.reasons import after, sentence
 
 if TYPE_CHECKING:
@@ -209,12 +210,14 @@ def explain(journal: Journal, count: int, library: Library, name: str) -> Story:
     """The story of profile kind:id, or of the customer it has become part of, over a journal of `count` partitions."""
     recorder, states = _Recorder(), dict[str, bytes]()
     for index, entries in sorted(journal.items()):
-        partition = Partition(index, count, library, states)
+        store = MemoryStore()
+        partition = Partition(index, count, library, store)
         for offset, entry in entries:
             partition.apply(offset, entry)
             output = partition.collect()
-            states.update(output.states)
+            store.write(output, offset + 1)
             recorder.record(entry, output)
+        states |= store.states
     story = Story(_follow(states, name))
     story.lines = recorder.story(story.name)
     state = states.get(story.name)

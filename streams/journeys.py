@@ -13,8 +13,9 @@ from schemas import codec, journal
 from schemas.journal import Origins, TaskMark, partition_of
 from streams import logs
 from streams.engine.journeys import STEP_BUDGET
-from streams.engine.partition import META_KEY, Partition
+from streams.engine.partition import Partition, Slice, TimersRemain
 from streams.engine.rules import UnknownDefinition
+from streams.engine.store import META_KEY
 from streams.tables import recover
 from streams.tasks import Task
 from streams.transactions import Message, Outbox
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
     from streams.shell import Shell
     from streams.stores import PartitionStore
 
-# Decoded states kept between batches: some 5 kB each, so at most a few hundred MB a worker.
-CACHED_PROFILES = 20_000
-RESTORE_SLICE = 2000
+# Timers that fire before others on the loop have their turn, and the bytes of states and effects that they may leave
+# in one transaction: with 5 kB each some 3,000 timers, well within a transaction's time.
+SLICE = Slice(timers=200, bytes=16_000_000)
 # A task writes its mark as soon as the least mark has grown, at most this often: a share of the mark interval, so
 # that the two hops of time do not each wait a full one.
 MARK_SHARE = 0.8
@@ -79,17 +80,12 @@ class JourneysTask(Task):
         self.metrics.recoveries.inc(read)
         while True:
             try:
-                partition = Partition(
-                    self.tp.partition, self._count, self.shell.catalogue.library, self._store, self._store.meta
-                )
+                library, store = self.shell.catalogue.library, self._store
+                partition = Partition(self.tp.partition, self._count, library, store, store.meta, slices=SLICE)
                 break
             except LookupError as error:
                 await self._wait_for_definition(error)
         self._waits(waiting=False)
-        for index, (profile, state) in enumerate(self._store.items()):
-            partition.restore(profile, state)
-            if index % RESTORE_SLICE == 0:
-                await asyncio.sleep(0)
         self._partition = partition
         self._marked = partition.own_mark
         self._measure(partition)
@@ -112,6 +108,10 @@ class JourneysTask(Task):
             entry = journal.decode(record.value)
             try:
                 partition.apply(record.offset, entry)
+            except TimersRemain:
+                if not await self._go_on(record.offset, entry):
+                    self.metrics.entries.inc(taken)
+                    return taken
             except UnknownDefinition as error:
                 if not isinstance(entry, journal.Activate):
                     raise
@@ -132,6 +132,26 @@ class JourneysTask(Task):
                 if time.perf_counter() > turn:
                     await asyncio.sleep(0)
                     turn = time.perf_counter() + TURN_SECONDS
+
+    async def _go_on(self, offset: int, mark: journal.Entry) -> bool:
+        """Fire what is due by a mark, as much as one transaction should hold; whether that was all.
+
+        Else the transaction is committed with the offset before the mark: what has fired does not fire again.
+        """
+        partition = self._partition
+        assert partition is not None
+        while self._fits(partition):
+            await asyncio.sleep(0)
+            try:
+                partition.apply(offset, mark)
+            except TimersRemain:
+                continue
+            return True
+        return False
+
+    def _fits(self, partition: Partition) -> bool:
+        timers, size = partition.fired
+        return self.absorbed + timers < self.settings.max_transaction_records and size < SLICE.bytes
 
     async def _wait_for_definition(self, error: LookupError, seconds: float = 0.5) -> None:
         if not self._waiting:
@@ -162,7 +182,8 @@ class JourneysTask(Task):
 
     def dirty(self) -> bool:
         """Tell whether there is anything to commit."""
-        return self._mark_due or super().dirty()
+        partition = self._partition
+        return self._mark_due or super().dirty() or (partition is not None and partition.fired[0] > 0)
 
     async def submit(self, count: int) -> tuple[Outbox, Callable[[int | None], None]]:  # noqa: ARG002 - the router counts
         """Collect what the engine wants done since the last transaction."""
@@ -170,7 +191,7 @@ class JourneysTask(Task):
         assert partition is not None
         assert store is not None
         # The last transaction has been committed and its states stored: what is cached and untouched can be dropped.
-        partition.trim(CACHED_PROFILES)
+        partition.trim((self.settings.cache_mb << 20) // max(1, len(self.shell.table.partitions_open)))
         output = partition.collect()
         box = self.outbox
         await self._write_outputs(output, box)
@@ -185,7 +206,7 @@ class JourneysTask(Task):
 
         def done(end: int | None) -> None:
             if end is not None:
-                store.write(output.states, output.meta, end)
+                store.write(output, end)
             self._count_output(output, partition.watermark)
             self._measure(partition)
 

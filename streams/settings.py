@@ -109,6 +109,7 @@ class Settings(BaseSettings):
     # Local state
     store: StoreKind = StoreKind.ROCKSDB
     data_dir: Path = Path("var/polku")
+    cache_mb: Annotated[int, Field(ge=1)] = Field(128, description="memory for decoded profiles, of all partitions")
 
     # Health and metrics; loopback unless said otherwise, None: off
     web_host: str = "127.0.0.1"

@@ -27,6 +27,7 @@ from schemas.journal import (
 from streams.engine.partition import Output, Partition
 from streams.engine.profile import Profile, decode
 from streams.engine.routing import Router
+from streams.engine.store import MemoryStore
 
 if TYPE_CHECKING:
     from schemas.action import Action, Identity, Suppression, Withdrawal
@@ -82,7 +83,7 @@ class Simulator:
     ) -> None:
         """With `activate`, the newest version of every definition in `library` is in force from the start."""
         self.count = partitions
-        self.stores: list[dict[str, bytes]] = [{} for _ in range(partitions)]
+        self.stores = [MemoryStore() for _ in range(partitions)]
         self.partitions = [Partition(index, partitions, library, self.stores[index]) for index in range(partitions)]
         self.journal: list[list[Entry]] = [[] for _ in range(partitions)]
         self.published = Published()
@@ -143,7 +144,7 @@ class Simulator:
     def profile(self, name: str) -> Profile | None:
         """The state of profile kind:id as it stands, or of the customer it has become part of."""
         while True:
-            state = self.stores[partition_of(name, self.count)].get(name)
+            state = self.stores[partition_of(name, self.count)].states.get(name)
             if state is None:
                 return None
             profile = decode(state)
@@ -154,7 +155,7 @@ class Simulator:
 
     def states(self) -> dict[str, bytes]:
         """Every profile's encoded state."""
-        return {name: state for store in self.stores for name, state in store.items()}
+        return {name: state for store in self.stores for name, state in store.states.items()}
 
     def _arrive(self, at: int) -> None:
         if at > self.now:
@@ -179,7 +180,7 @@ class Simulator:
                     offset, entry = queue.popleft()
                     partition.apply(offset, entry)
                 output = partition.collect()
-                self.stores[index].update(output.states)
+                self.stores[index].write(output, 0)
                 self.published.take(index, self.count, output)
                 for sent in output.entries:
                     self._append(partition_of(sent.profile, self.count), sent)
@@ -195,8 +196,10 @@ def replay(
     """
     published, states = Published(), dict[str, bytes]()
     for index in sorted(journal):
-        for output in replay_partition(journal[index], index, count, library, states, every):
+        store = MemoryStore()
+        for output in replay_partition(journal[index], index, count, library, store, every):
             published.take(index, count, output)
+        states |= store.states
     return published, states
 
 
@@ -205,20 +208,20 @@ def replay_partition(
     index: int,
     count: int,
     library: Library,
-    states: dict[str, bytes],
+    store: MemoryStore,
     every: int = 1000,
 ) -> Iterator[Output]:
-    """Replay one partition; `states` receives the states it leaves."""
-    partition = Partition(index, count, library, states)
+    """Replay one partition; `store` receives what it leaves."""
+    partition = Partition(index, count, library, store)
     pending = 0
     for offset, entry in entries:
         partition.apply(offset, entry)
         pending += 1
         if pending >= every:
             output = partition.collect()
-            states.update(output.states)
+            store.write(output, offset + 1)
             pending = 0
             yield output
     output = partition.collect()
-    states.update(output.states)
+    store.write(output, store.offset)
     yield output

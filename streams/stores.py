@@ -1,7 +1,16 @@
-"""The local copy of one partition's profiles: in memory, or in RocksDB, with the changelog offset it includes.
+"""The local copy of one partition's profiles in RocksDB, with the changelog offset it includes.
 
-It only ever holds what was committed: a batch of states and the offset behind them are written together, after their
+It only ever holds what was committed: states, timers and the offset behind them are written together, after their
 transaction. So after a crash or a doubt it is a true prefix of the changelog, and recovery reads on from its offset.
+There is no write-ahead log: what a crash takes are the newest writes, which the changelog has.
+
+The folder is a copy and nothing else: one that is damaged, too old, of another format or of another changelog is
+deleted and built anew, and the log says so in one line. Errors:
+
+    StoreError
+    ├── StoreBusy      another process has the folder open
+    ├── StoreDamaged   what was read is not what was written: it is built anew at the next opening
+    └── StoreFailed    the disk is full or the like: to be tried again
 """
 
 from __future__ import annotations
@@ -10,36 +19,81 @@ import shutil
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rocksdict import Options, Rdict, WriteBatch
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    Options,
+    Rdict,
+    ReadOptions,
+    WriteBatch,
+    WriteBufferManager,
+    WriteOptions,
+)
 
-from streams import topics
-from streams.engine.partition import META_KEY
+from streams import logs, topics
+from streams.engine.store import META_KEY, wake_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-_OFFSET, _TOPIC, _WRITTEN = b"\x00offset", b"\x00topic", b"\x00written"
+    from streams.engine.partition import Output
+    from streams.engine.store import Timer
+
+# Raised whenever what stands below is kept differently; an older store is built anew.
+FORMAT = b"2"
+# Keys of the store's own, before all profiles; a state stands behind its alarm. Timers are (due, profile) in a column
+# family of their own, so that they are found in order and their coming and going does not move states about.
+_FORMAT, _TOPIC, _PROGRESS = b"\x00format", b"\x00topic", b"\x00progress"
+_OWN = 4
+_PROFILES = b"\x01"
+_TIMERS = "timers"
+_ALARM = 8
+_NEVER = (1 << 63) - 1
+_NO_ALARM = bytes(_ALARM)
+# Messages of RocksDB that mean damage; others are about the machine.
+_DAMAGE = ("corruption", "invalid argument", "not implemented", "no such file", "column famil", "not found")
+
+log = logs.get("store")
 
 
-class StoreBusy(Exception):
+class StoreError(Exception):
+    """Base of what a store raises."""
+
+
+class StoreBusy(StoreError):
     """Another process has this folder open."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"another process has {path} open: give each worker a POLKU_DATA_DIR of its own")
 
 
+class StoreDamaged(StoreError):
+    """What the store holds cannot be read."""
+
+
+class StoreFailed(StoreError):
+    """The store cannot be read or written now."""
+
+
 class PartitionStore(Protocol):
-    """States by profile, and the changelog offset up to which they are complete (0: nothing yet)."""
+    """States and timers of a partition, and the changelog offset up to which they are complete (0: nothing yet)."""
 
     offset: int
     meta: bytes | None
 
-    def get(self, profile: str) -> bytes | None:
-        """Return a profile's encoded state."""
+    def load(self, profile: str) -> tuple[bytes, int] | None:
+        """Return a profile's encoded state and its alarm (ms; 0: none)."""
 
-    def write(self, states: Mapping[str, bytes | None], meta: bytes | None, offset: int) -> None:
-        """Keep states (None: gone), the partition's own state if it changed, and the offset they include, as one."""
+    def due(self, after: Timer | None, until: int, limit: int) -> list[Timer]:
+        """Return the first `limit` timers behind `after` (None: all) that are due by `until` (ms), in order."""
+
+    def write(self, output: Output, offset: int) -> None:
+        """Keep what an output changes, and the offset it includes, as one."""
+
+    def ingest(self, records: Iterable[tuple[bytes, bytes | None]], offset: int) -> None:
+        """Keep records of the changelog, a later one of the same key last, and the offset they include, as one."""
 
     def items(self) -> Iterator[tuple[str, bytes]]:
         """Iterate over all profiles."""
@@ -51,110 +105,204 @@ class PartitionStore(Protocol):
         """Let go."""
 
 
-class MemoryStore:
-    """States in a dict."""
+class Resources:
+    """What all stores of a worker share, so that their memory is bounded however many there are."""
 
-    def __init__(self) -> None:
-        self.offset = 0
-        self.meta: bytes | None = None
-        self._states: dict[str, bytes] = {}
-        self._bytes = 0
-        self.get = self._states.get
+    def __init__(self, block_cache: int = 32 << 20, write_buffers: int = 64 << 20) -> None:
+        """Sizes are in bytes; write buffers are also what a crash may take, to be read again from the changelog."""
+        self._cache = Cache(block_cache)
+        self._buffers = WriteBufferManager(write_buffers, allow_stall=False)
 
-    def write(self, states: Mapping[str, bytes | None], meta: bytes | None, offset: int) -> None:
-        """Keep states and the offset they include."""
-        kept = self._states
-        for profile, state in states.items():
-            self._bytes += len(state or b"") - len(kept.get(profile, b""))
-            if state is None:
-                kept.pop(profile, None)
-            else:
-                kept[profile] = state
-        if meta is not None:
-            self.meta = meta
-        self.offset = offset
-
-    def items(self) -> Iterator[tuple[str, bytes]]:
-        """Iterate over all profiles."""
-        return iter(list(self._states.items()))
-
-    def size(self) -> tuple[int, int]:
-        """Return the number of profiles and the bytes of their states."""
-        return len(self._states), self._bytes
-
-    def close(self) -> None:
-        """Forget."""
+    def options(self, *, filters: bool) -> Options:
+        """Return the options of a column family; `filters` for point reads."""
+        table = BlockBasedOptions()
+        table.set_block_cache(self._cache)
+        table.set_cache_index_and_filter_blocks(True)
+        table.set_pin_l0_filter_and_index_blocks_in_cache(True)
+        if filters:
+            table.set_bloom_filter(10, False)
+        options = Options(raw_mode=True)
+        options.create_missing_column_families(True)
+        options.set_block_based_table_factory(table)
+        options.set_compression_type(DBCompressionType.lz4())
+        options.set_write_buffer_manager(self._buffers)
+        options.set_write_buffer_size(16 << 20)
+        options.set_atomic_flush(True)  # without a log, this is what keeps column families together
+        options.set_max_open_files(256)
+        options.set_keep_log_file_num(1)
+        options.set_max_log_file_size(1 << 20)
+        options.set_stats_dump_period_sec(0)
+        return options
 
 
 class RocksStore:
-    """States in RocksDB. `topic_id` tells a changelog from one of the same name made later."""
+    """States and timers in RocksDB. `topic_id` tells a changelog from one of the same name made later."""
 
-    def __init__(self, path: Path, topic_id: str) -> None:
-        self._path = path
+    def __init__(self, path: Path, topic_id: str, resources: Resources | None = None) -> None:
+        """Open or make the store; one that cannot be used is made anew. Raises StoreBusy and StoreFailed."""
+        self._path, self._resources = path, resources or Resources()
+        self._unlogged = WriteOptions()
+        setattr(self._unlogged, "disable_wal", True)  # noqa: B010 - a property, which its stub takes for a method
+        new = not path.exists() or not any(path.iterdir())
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = self._open()
-        if not self._usable(topic_id):
-            self._db.close()
-            shutil.rmtree(path)
-            self._db = self._open()
-            self._db[_TOPIC] = topic_id.encode()
-        stored = self._db.get(_OFFSET)
-        self.offset = int.from_bytes(stored, "big") if stored else 0
+        try:
+            self._open()
+            reason = "" if new else self._unusable(topic_id)
+        except StoreDamaged as error:
+            reason = str(error)
+        if reason:
+            log.warning("a local store is built anew from the changelog", path=str(path), reason=reason)
+            self.destroy()
+            self._open()
+        if new or reason:
+            batch = WriteBatch(raw_mode=True)
+            batch.put(_FORMAT, FORMAT)
+            batch.put(_TOPIC, topic_id.encode())
+            self._write(batch)
+        progress = self._db.get(_PROGRESS)
+        self.offset = int.from_bytes(progress[:8], "big") if progress else 0
         self.meta: bytes | None = self._db.get(META_KEY)
 
-    def _open(self) -> Rdict:
+    def _open(self) -> None:
+        self._db: Any = None
+        options, shared = self._resources.options(filters=True), self._resources.options(filters=False)
         try:
-            return Rdict(str(self._path), Options(raw_mode=True))
+            self._db = Rdict(str(self._path), options, column_families={_TIMERS: shared})
+            self._timers = self._db.get_column_family(_TIMERS)
+            self._handle = self._db.get_column_family_handle(_TIMERS)
         except Exception as error:
-            if "lock" in str(error).lower():
-                raise StoreBusy(self._path) from error
-            raise
+            raise self._translated(error) from error
+        # No timer in the store is due before this.
+        self._floor = 0
 
-    def _usable(self, topic_id: str) -> bool:
-        # Older than half of delete.retention.ms, it may have missed a tombstone that is gone by now.
-        written = self._db.get(_WRITTEN)
+    def _translated(self, error: Exception) -> StoreError:
+        """Return what an error of RocksDB means; its messages are all it tells."""
+        if isinstance(error, StoreError):
+            return error
+        text = str(error)
+        if "lock" in text.lower() and "block" not in text.lower():
+            return StoreBusy(self._path)
+        if any(word in text.lower() for word in _DAMAGE):
+            return StoreDamaged(text)
+        return StoreFailed(f"{self._path}: {text}")
+
+    def _unusable(self, topic_id: str) -> str:
+        """Say why the store cannot be used; nothing if it can."""
+        if (found := self._db.get(_FORMAT)) != FORMAT:
+            return f"its format is {found.decode(errors='replace') if found else 'not known'}, not {FORMAT.decode()}"
         if self._db.get(_TOPIC) != topic_id.encode():
-            return False
-        return written is None or _now() - int.from_bytes(written, "big") < topics.DELETE_RETENTION // 2
+            return "it is a copy of another topic"
+        progress = self._db.get(_PROGRESS)
+        # Older than half of delete.retention.ms, it may have missed a tombstone that is gone by now.
+        if progress and _now() - int.from_bytes(progress[8:], "big") >= topics.DELETE_RETENTION // 2:
+            return "it was last written too long ago"
+        return ""
 
-    def get(self, profile: str) -> bytes | None:
-        """Return a profile's encoded state."""
-        state: bytes | None = self._db.get(profile.encode())
-        return state
+    def load(self, profile: str) -> tuple[bytes, int] | None:
+        """Return a profile's encoded state and its alarm."""
+        try:
+            stored: Any = self._db.get(profile.encode())
+        except Exception as error:
+            raise self._translated(error) from error
+        return None if stored is None else (stored[_ALARM:], int.from_bytes(stored[:_ALARM], "big"))
 
-    def write(self, states: Mapping[str, bytes | None], meta: bytes | None, offset: int) -> None:
-        """Keep states and the offset they include, in one write batch."""
-        batch = WriteBatch(raw_mode=True)
-        for profile, state in states.items():
-            if state is None:
-                batch.delete(profile.encode())
+    def due(self, after: Timer | None, until: int, limit: int) -> list[Timer]:
+        """Return the first `limit` timers behind `after` that are due by `until`, in order."""
+        if after is None and until < self._floor:
+            return []
+        found: list[Timer] = []
+        try:
+            iterator = self._timers.iter(ReadOptions())
+            # What was deleted before the floor is not skipped over again and again.
+            iterator.seek(self._floor.to_bytes(8, "big") if after is None else _timer_key(after) + b"\x00")
+            beyond = (until + 1).to_bytes(8, "big")
+            while len(found) < limit and iterator.valid() and (key := iterator.key()) < beyond:
+                found.append((int.from_bytes(key[:8], "big"), key[8:].decode()))
+                iterator.next()
+            if after is None and not found:
+                self._floor = int.from_bytes(iterator.key()[:8], "big") if iterator.valid() else _NEVER
+            iterator.status()
+        except Exception as error:
+            raise self._translated(error) from error
+        if after is None and found:
+            self._floor = found[0][0]
+        return found
+
+    def write(self, output: Output, offset: int) -> None:
+        """Keep what an output changes, and the offset it includes, in one write batch."""
+        batch, alarms, floor, handle = WriteBatch(raw_mode=True), output.alarms, self._floor, self._handle
+        for profile, state in output.states.items():
+            batch.put(profile.encode(), alarms[profile].to_bytes(_ALARM, "big") + state)
+        for timer, stands in output.timers.items():
+            if stands:
+                floor = min(floor, timer[0])
+                batch.put(_timer_key(timer), b"", handle)
             else:
-                batch.put(profile.encode(), state)
-        if meta is not None:
-            batch.put(META_KEY, meta)
-            self.meta = meta
-        batch.put(_OFFSET, offset.to_bytes(8, "big"))
-        batch.put(_WRITTEN, _now().to_bytes(8, "big"))
-        self._db.write(batch)
+                batch.delete(_timer_key(timer), handle)
+        if output.meta is not None:
+            batch.put(META_KEY, output.meta)
+            self.meta = output.meta
+        self._floor = floor
+        self._finish(batch, offset)
+
+    def ingest(self, records: Iterable[tuple[bytes, bytes | None]], offset: int) -> None:
+        """Keep records of the changelog in one write batch; timers that they replace are dropped when they are due."""
+        batch, handle = WriteBatch(raw_mode=True), self._handle
+        for key, state in records:
+            if state is None:
+                batch.delete(key)
+            elif key == META_KEY:
+                batch.put(key, state)
+                self.meta = state
+            elif wake := wake_of(state):
+                alarm = wake.to_bytes(_ALARM, "big")
+                batch.put(key, alarm + state)
+                batch.put(alarm + key, b"", handle)
+            else:
+                batch.put(key, _NO_ALARM + state)
+        self._floor = 0
+        self._finish(batch, offset)
+
+    def _finish(self, batch: WriteBatch, offset: int) -> None:
+        batch.put(_PROGRESS, offset.to_bytes(8, "big") + _now().to_bytes(8, "big"))
+        self._write(batch)
         self.offset = offset
+
+    def _write(self, batch: WriteBatch) -> None:
+        try:
+            self._db.write(batch, self._unlogged)
+        except Exception as error:
+            raise self._translated(error) from error
 
     def items(self) -> Iterator[tuple[str, bytes]]:
         """Iterate over all profiles."""
-        stored: Any = self._db.items()  # bytes, in raw mode
-        for key, state in stored:
-            if not key.startswith(b"\x00"):
-                yield key.decode(), state
+        stored: Any = self._db.items(from_key=_PROFILES)  # bytes, in raw mode
+        return ((key.decode(), value[_ALARM:]) for key, value in stored)
 
     def size(self) -> tuple[int, int]:
         """Return RocksDB's own estimates."""
-        keys = self._db.property_int_value("rocksdb.estimate-num-keys") or 0
-        live = self._db.property_int_value("rocksdb.estimate-live-data-size") or 0
-        unflushed = self._db.property_int_value("rocksdb.cur-size-all-mem-tables") or 0
-        return max(0, keys - 5), live + unflushed
+        ask = self._db.property_int_value if self._db is not None else lambda _: 0
+        keys = ask("rocksdb.estimate-num-keys") or 0
+        live = ask("rocksdb.estimate-live-data-size") or 0
+        unflushed = ask("rocksdb.cur-size-all-mem-tables") or 0
+        return max(0, keys - _OWN), live + unflushed
 
     def close(self) -> None:
-        """Close the database, so that another process may open it."""
-        self._db.close()
+        """Write out what is in memory and close the database, so that another process may open it."""
+        db, self._db = self._db, None
+        if db is not None:
+            del self._handle
+            self._timers.close()
+            db.close()
+
+    def destroy(self) -> None:
+        """Close the database and delete it."""
+        self.close()
+        shutil.rmtree(self._path, ignore_errors=True)
+
+
+def _timer_key(timer: Timer) -> bytes:
+    return timer[0].to_bytes(8, "big") + timer[1].encode()
 
 
 def _now() -> int:

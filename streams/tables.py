@@ -17,9 +17,9 @@ from faust.tables.manager import TableManager as FaustTableManager
 from mode import Service
 
 from schemas.journal import partition_of
-from streams.engine.partition import META_KEY
+from streams.engine.store import MemoryStore
 from streams.settings import StoreKind
-from streams.stores import MemoryStore, PartitionStore, RocksStore
+from streams.stores import PartitionStore, Resources, RocksStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,10 +66,10 @@ class ProfilesStore(Store[Any, Any]):
 
     def __getitem__(self, key: Any) -> Any:
         store = self.table.partitions_open.get(partition_of(key, self.table.partitions or 1))
-        state = store.get(key) if store else None
-        if state is None:
+        stored = store.load(key) if store else None
+        if stored is None:
             raise KeyError(key)
-        return state
+        return stored[0]
 
     def __contains__(self, key: Any) -> bool:
         try:
@@ -99,6 +99,7 @@ class ProfilesTable(Table[Any, Any]):
         )
         self.settings, self.topic, self.topic_id = settings, topic, topic_id
         self.partitions_open: dict[int, PartitionStore] = {}
+        self._resources = Resources()
 
     def _new_store(self) -> ProfilesStore:
         return ProfilesStore("polku://", self.app, self, table_name=self.name)
@@ -112,7 +113,7 @@ class ProfilesTable(Table[Any, Any]):
         if self.settings.store is StoreKind.MEMORY:
             store: PartitionStore = MemoryStore()
         else:
-            store = RocksStore(self.path(partition), self.topic_id)
+            store = RocksStore(self.path(partition), self.topic_id, self._resources)
         self.partitions_open[partition] = store
         return store
 
@@ -154,18 +155,11 @@ async def recover(settings: Settings, changelog: TopicPartition, store: Partitio
             records = fetched.get(changelog, [])
             if not records:
                 continue
-            states: dict[str, bytes | None] = {}
-            meta = None
-            for record in records:
-                if record.key == META_KEY:
-                    meta = record.value
-                else:
-                    states[record.key.decode()] = record.value
             read += len(records)
-            store.write(states, meta, await consumer.position(changelog))
+            store.ingest([(record.key, record.value) for record in records], await consumer.position(changelog))
             await asyncio.sleep(0)
         if position > store.offset:
-            store.write({}, None, position)
+            store.ingest([], position)
     finally:
         await consumer.stop()
     return read

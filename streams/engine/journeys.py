@@ -6,7 +6,6 @@ or ended the instance, the handlers of *any stage* are asked in the same way. So
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -441,12 +440,12 @@ def _due(profile: Profile, instance: Instance, timer: Any) -> int:
     return 0 if instance.fired.get(timer.index) == base else base + timer.after
 
 
-def fire(profile: Profile, rules: Rules, until: int, step: Step, taken: Counter[str] | None = None) -> None:
+def fire(profile: Profile, rules: Rules, until: int, step: Step, taken: dict[str, int] | None = None) -> None:
     """Fire the profile's timers due at or before `until`, each at its due time, earliest first.
 
     `taken` holds the steps that its instances, by id, have taken already because of the same entry.
     """
-    taken = Counter() if taken is None else taken
+    taken = {} if taken is None else taken
     while profile.wake and profile.wake <= until:
         due = profile.wake
         now = profile.now = max(due, profile.now)
@@ -456,7 +455,7 @@ def fire(profile: Profile, rules: Rules, until: int, step: Step, taken: Counter[
 
 
 def _fire_instance(
-    profile: Profile, instance: Instance, due: int, now: int, rules: Rules, step: Step, taken: Counter[str]
+    profile: Profile, instance: Instance, due: int, now: int, rules: Rules, step: Step, taken: dict[str, int]
 ) -> None:
     if instance.ended:
         return
@@ -473,8 +472,9 @@ def _fire_instance(
         before = len(step.effects)
         if holds(timer.reaction.condition, moment):
             _run(journey, instance, timer.reaction, moment, f"after {timer.after // 1000} s")
-        taken[instance.id] += max(1, sum(kind == "transitions" for _, kind, _ in step.effects[before:]))
-        if not instance.ended and taken[instance.id] > MAX_STEPS:
+        arrived = sum(kind == "transitions" for _, kind, _ in step.effects[before:])
+        steps = taken[instance.id] = taken.get(instance.id, 0) + max(1, arrived)
+        if not instance.ended and steps > MAX_STEPS:
             _exceed(instance, moment, MAX_STEPS, "timers at once")
         if instance.ended or instance.visits != visits:
             return

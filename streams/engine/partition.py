@@ -6,9 +6,8 @@ A journeys task feeds it the entries of its partition, the simulator those of a 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from heapq import heapify, heappop, heappush
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
@@ -20,16 +19,23 @@ from streams.engine.advance import advance
 from streams.engine.profile import FORMAT, Profile, StateError, decode, encode, new_profile
 from streams.engine.rules import Library, Rules
 from streams.engine.step import OFFSET, Effects, Step
+from streams.engine.store import Store, Timer
+from streams.engine.timers import Timers
 
-META_KEY = b"\x00partition"
-SLACK = 1000  # timers that were moved to earlier are left in the heap, up to so many and as many as there are profiles
+# What a decoded profile takes in memory (bytes), beside so many times the length of its encoding.
+DECODED_BASE, DECODED_FACTOR = 2000, 6
 
 
-class Store(Protocol):
-    """Encoded profile states, as of the last commit."""
+class TimersRemain(Exception):
+    """More timers are due by a task's mark than one transaction should hold: commit, then apply the mark again."""
 
-    def get(self, profile: str) -> bytes | None:
-        """The profile's encoded state, or None."""
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """How many timers fire in one `apply`, and how many bytes (states and effects) they leave before a `collect`."""
+
+    timers: int
+    bytes: int
 
 
 class Meta(msgspec.Struct, array_like=True):
@@ -45,7 +51,7 @@ class Meta(msgspec.Struct, array_like=True):
     stops: list[str] = []
 
 
-_encode_meta = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder().encode
 _decode_meta = msgspec.msgpack.Decoder(Meta).decode
 
 
@@ -57,31 +63,59 @@ class Record(Protocol):
 
 
 class Output(Effects):
-    """The effects since the last `collect`, the states they left, and the partition's own state if it changed."""
+    """The effects since the last `collect`, the states they left, and the partition's own state if it changed.
 
-    __slots__ = ("meta", "states", "stats")
+    `alarms` and `timers` are the store's business alone: of each state, and what stands from now on or does not.
+    """
 
-    def __init__(self, step: Step, states: dict[str, bytes], meta: bytes | None) -> None:
+    __slots__ = ("alarms", "meta", "states", "stats", "timers")
+
+    def __init__(
+        self,
+        step: Step,
+        states: dict[str, bytes],
+        meta: bytes | None,
+        alarms: dict[str, int],
+        timers: dict[Timer, bool],
+    ) -> None:
         super().__init__(sorted(step.effects, key=OFFSET))
-        self.states, self.meta, self.stats = states, meta, step.stats
+        self.states, self.meta, self.stats, self.alarms, self.timers = states, meta, step.stats, alarms, timers
 
 
 class Partition:
     """The pure machine of one journal partition, one of `count`."""
 
-    def __init__(self, index: int, count: int, library: Library, store: Store, meta: bytes | None = None) -> None:
-        """Start from a recovered `meta`, or from nothing. Raises StateError when it was written by a later format."""
+    def __init__(
+        self,
+        index: int,
+        count: int,
+        library: Library,
+        store: Store,
+        meta: bytes | None = None,
+        *,
+        slices: Slice | None = None,
+    ) -> None:
+        """Start from a recovered `meta`, or from nothing. Raises StateError when it was written by a later format.
+
+        With `slices`, `apply` of a task's mark may raise TimersRemain.
+        """
         self.index, self.count = index, count
         self._library, self._store = library, store
         self._meta = _decode_meta(meta) if meta is not None else Meta()
         if self._meta.format > FORMAT:
             raise StateError(f"partition state of format {self._meta.format}; this version reads up to {FORMAT}")
         self.rules = Rules(library, self._meta.active, self._meta.stops)
+        # Decoded states, used lately and before; the bytes of their encodings, and of those used lately in all.
         self._cache: dict[str, Profile] = {}
+        self._older: dict[str, Profile] = {}
+        self._sizes: dict[str, int] = {}
+        self._cached_bytes = 0
         self._touched: dict[str, Profile] = {}
         self._meta_touched = False
-        self._timers: list[tuple[int, str]] = []
-        self._scheduled: dict[str, int] = {}
+        self._timers = Timers(store)
+        self._schedule = self._timers.schedule
+        self._slices = slices
+        self._fired, self._fired_bytes = 0, 0
         self._step = Step(self._meta.watermark)
 
     @property
@@ -108,14 +142,9 @@ class Partition:
         return self._meta.tasks.get(self.index, 0)
 
     @property
-    def next_wake(self) -> int | None:
-        """When to look for the next timer (ms), if any: it is due then or later."""
-        return self._timers[0][0] if self._timers else None
-
-    @property
-    def timers_pending(self) -> int:
-        """How many profiles have a timer."""
-        return len(self._scheduled)
+    def fired(self) -> tuple[int, int]:
+        """How many timers were taken since the last `collect`, and the bytes they left: counted with slices only."""
+        return self._fired, self._fired_bytes
 
     @property
     def origins(self) -> list[int]:
@@ -126,12 +155,6 @@ class Partition:
     def active(self) -> dict[str, tuple[int, str]]:
         """`kind/name` to (version, fingerprint) of the definitions in force."""
         return dict(self._meta.active)
-
-    def restore(self, profile: str, state: bytes) -> None:
-        """Take up the timers of a recovered state."""
-        wake = decode(state).wake
-        if wake:
-            self._schedule(profile, wake)
 
     def apply(self, offset: int, entry: Entry) -> None:
         """Apply the entry at `offset`. Raises UnknownDefinition, changing nothing, when it activates one not known."""
@@ -173,35 +196,55 @@ class Partition:
             self._schedule(name, profile.wake)
 
     def collect(self) -> Output:
-        """The effects since the last call; encodes each touched state once."""
+        """The effects since the last call, whose own are in the store by now; encodes each touched state once."""
+        alarm, sizes = self._timers.alarm, self._sizes
         states = {name: encode(profile) for name, profile in self._touched.items()}
-        meta = _encode_meta(self._meta) if self._meta_touched else None
-        output = Output(self._step, states, meta)
+        for name, state in states.items():
+            self._cached_bytes += len(state) - sizes.get(name, 0)
+            sizes[name] = len(state)
+        meta = _encode(self._meta) if self._meta_touched else None
+        output = Output(self._step, states, meta, {name: alarm(name) for name in states}, self._timers.collect())
         self._step, self._touched, self._meta_touched = Step(self._meta.watermark), {}, False
+        self._fired, self._fired_bytes = 0, 0
         return output
 
     def trim(self, limit: int) -> None:
-        """Drop decoded states when more than `limit` are cached. Only while everything collected is in the store."""
-        if len(self._cache) > limit:
-            self._cache = dict(self._touched)
+        """Keep decoded states of `limit` bytes in memory, roughly. Only while everything collected is in the store.
+
+        What was used since about half of that was last reached stays; so does what is not collected yet.
+        """
+        used = DECODED_BASE * len(self._cache) + DECODED_FACTOR * self._cached_bytes
+        if 2 * used <= limit:
+            return
+        evicted, touched = self._older, self._touched
+        if used > limit:  # one batch alone takes more
+            evicted, self._cache = evicted | self._cache, {}
+        self._older, self._cache, self._cached_bytes = self._cache, {}, 0
+        for name in evicted.keys() & touched.keys():
+            self._older[name] = evicted.pop(name)
+        self._timers.forget(evicted)
+        for name in evicted:
+            self._sizes.pop(name, None)
 
     def _load(self, name: str) -> Profile:
         profile = self._cache.get(name)
         if profile is None:
-            state = self._store.get(name)
-            profile = self._cache[name] = decode(state) if state is not None else new_profile(name)
+            profile = self._older.pop(name, None)
+            if profile is None:
+                profile = self._fetch(name)
+            self._cache[name] = profile
+            self._cached_bytes += self._sizes.get(name, 0)
         return profile
 
-    def _schedule(self, name: str, wake: int) -> None:
-        known = self._scheduled.get(name)
-        if known is not None and known <= wake:
-            return  # when that is due, the profile says when it wants to be woken now: silence moves at every event
-        self._scheduled[name] = wake
-        if len(self._timers) > SLACK + 2 * len(self._scheduled):
-            self._timers[:] = [(due, each) for each, due in self._scheduled.items()]
-            heapify(self._timers)
-        else:
-            heappush(self._timers, (wake, name))
+    def _fetch(self, name: str) -> Profile:
+        stored = self._store.load(name)
+        if stored is None:
+            return new_profile(name)
+        state, alarm = stored
+        self._sizes[name] = len(state)
+        if alarm > self._meta.watermark:  # else its timer was taken, and set again for later or not at all
+            self._timers.learn(name, alarm)
+        return decode(state)
 
     def on_mark(self, mark: Mark) -> None:
         """A router has routed all of an origin partition up to a time."""
@@ -210,31 +253,47 @@ class Partition:
 
     def on_task_mark(self, mark: TaskMark) -> None:
         """A task has forwarded all from before a time; the least over all tasks is the watermark."""
-        tasks = self._meta.tasks
-        tasks[mark.partition] = max(mark.time, tasks.get(mark.partition, 0))
+        # The mark counts when all timers due by it have fired, so that it can be applied again after a slice.
+        tasks = self._meta.tasks | {mark.partition: max(mark.time, self._meta.tasks.get(mark.partition, 0))}
         if len(tasks) == self.count:
             self._advance_to(min(tasks.values()))
+        self._meta.tasks = tasks
 
     def _advance_to(self, watermark: int) -> None:
         if watermark <= self._meta.watermark:
             return
-        self._meta.watermark = self._step.watermark = watermark
-        timers, taken = self._timers, Counter[str]()
-        while timers and timers[0][0] <= watermark:
-            due, name = heappop(timers)
-            if self._scheduled.get(name) != due:
-                continue
-            del self._scheduled[name]
-            profile = self._load(name)
-            if profile.wake != due:
-                if profile.wake:
-                    self._schedule(name, profile.wake)
-                continue
-            self._step.stats.late_timers_ms.append(watermark - due)
-            journeys.fire(profile, self.rules, due, self._step, taken)
-            self._touched[name] = profile
-            if profile.wake:
-                self._schedule(name, profile.wake)
+        self._step.watermark = watermark
+        timers, slices = self._timers, self._slices
+        left = slices.timers if slices is not None else -1
+        while True:
+            if slices is not None and (left == 0 or self._fired_bytes >= slices.bytes):
+                if timers.any(watermark):
+                    raise TimersRemain
+                break
+            timer = timers.take(watermark)
+            if timer is None:
+                break
+            left -= 1
+            self._ring(timer, watermark)
+        self._meta.watermark = watermark
+
+    def _ring(self, timer: Timer, watermark: int) -> None:
+        due, name = timer
+        profile = self._load(name)
+        self._fired += 1
+        if not self._timers.rang(timer, profile.wake):
+            return
+        step = self._step
+        before = len(step.effects)
+        step.stats.late_timers_ms.append(watermark - due)
+        journeys.fire(profile, self.rules, due, step, profile.steps)
+        if not 0 < profile.wake <= watermark:
+            profile.steps = {}  # it does not fire again in this passing of time
+        self._touched[name] = profile
+        if profile.wake:
+            self._schedule(name, profile.wake)
+        if self._slices is not None:
+            self._fired_bytes += len(encode(profile)) + len(_encode(step.effects[before:]))
 
     def on_activate(self, entry: Activate) -> None:
         """A definition takes effect; an older version never replaces a newer."""

@@ -148,6 +148,8 @@ class Profile(msgspec.Struct, array_like=True):
     claimants: dict[str, int] = {}
     generation: int = 0
     passed_on: bytes = b""
+    # Steps taken while time passes to a mark, by instance; none at rest. So a commit may fall in between.
+    steps: dict[str, int] = {}
 
     @property
     def is_customer(self) -> bool:

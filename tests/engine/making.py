@@ -14,6 +14,7 @@ from streams.engine.partition import Output, Partition
 from streams.engine.profile import Profile, decode, new_profile
 from streams.engine.routing import Router
 from streams.engine.rules import Library, Rules
+from streams.engine.store import MemoryStore
 from streams.simulator import Simulator, activations
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ class Tasks:
         self.router = Router()
         self.journals: dict[str, deque[Entry]] = {}
         self.offsets: dict[str, int] = {}
-        self.stores: dict[str, dict[str, bytes]] = {}
+        self.stores: dict[str, MemoryStore] = {}
         self.partitions: dict[str, Partition] = {}
         self.outputs: list[Output] = []
         self._records = 0
@@ -221,7 +222,7 @@ class Tasks:
             task.apply(self.offsets[profile], entry)
             self.offsets[profile] += 1
         output = task.collect()
-        self.stores[profile].update(output.states)
+        self.stores[profile].write(output, self.offsets[profile])
         self.outputs.append(output)
         task.trim(0)
         for each in output.entries:
@@ -232,7 +233,7 @@ class Tasks:
         """The task of one profile, with every definition in force."""
         task = self.partitions.get(profile)
         if task is None:
-            self.stores[profile] = {}
+            self.stores[profile] = MemoryStore()
             task = self.partitions[profile] = Partition(0, 1, self.library, self.stores[profile])
             for offset, entry in enumerate(activations(self.library)):
                 task.apply(offset, entry)
@@ -249,7 +250,7 @@ class Tasks:
 
     def state(self, profile: str) -> Profile:
         """The profile's state."""
-        encoded = self.stores.get(profile, {}).get(profile)
+        encoded = self.stores[profile].states.get(profile) if profile in self.stores else None
         return decode(encoded) if encoded is not None else new_profile(profile)
 
     def decided(self, reason: str) -> list[Decision]:

@@ -17,6 +17,7 @@ from streams.engine.partition import Partition
 from streams.engine.profile import Profile, decode, new_profile
 from streams.engine.routing import Router
 from streams.engine.rules import Library
+from streams.engine.store import MemoryStore
 
 CUSTOMERS = [f"customer:{name}" for name in "abcd"]
 DEVICES = ["device:x", "device:y"]
@@ -34,7 +35,7 @@ class World:
     origins: list[deque[tuple[int, Touchpoint]]] = field(default_factory=list)
     routers: list[Router] = field(default_factory=list)
     tasks: dict[str, Partition] = field(default_factory=dict)
-    stores: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    stores: dict[str, MemoryStore] = field(default_factory=dict)
     journals: dict[str, deque[Entry]] = field(default_factory=dict)
     offsets: Counter[str] = field(default_factory=Counter)
     claims: dict[str, list[tuple[tuple[int, str], str | None]]] = field(default_factory=dict)
@@ -101,7 +102,7 @@ def run(seed: int, *, aliases: bool = True, events: int = 26, codec: bool = Fals
     library = Library()
     _draw(world)
     for name in CUSTOMERS + DEVICES:
-        world.stores[name], world.journals[name], world.claims[name] = {}, deque(), []
+        world.stores[name], world.journals[name], world.claims[name] = MemoryStore(), deque(), []
         world.tasks[name] = Partition(0, 1, library, world.stores[name])
     written: dict[tuple[int, str], tuple[int, str]] = {}
     for _ in range(10_000):
@@ -118,7 +119,7 @@ def run(seed: int, *, aliases: bool = True, events: int = 26, codec: bool = Fals
         task.apply(world.offsets[chosen], world.journals[chosen].popleft())
         world.offsets[chosen] += 1
         output = task.collect()
-        world.stores[chosen].update(output.states)
+        world.stores[chosen].write(output, world.offsets[chosen])
         if codec:
             task.trim(0)
         for entry in output.entries:
@@ -128,7 +129,7 @@ def run(seed: int, *, aliases: bool = True, events: int = 26, codec: bool = Fals
 
 def state(world: World, name: str) -> Profile:
     """The state of a profile at rest."""
-    encoded = world.stores[name].get(name)
+    encoded = world.stores[name].states.get(name)
     return decode(encoded) if encoded is not None else new_profile(name)
 
 

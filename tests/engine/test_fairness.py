@@ -12,6 +12,7 @@ from schemas.journal import TaskMark
 from schemas.journey import Journey
 from streams.engine.journeys import MAX_ARRIVALS, MAX_STEPS
 from streams.engine.partition import Output, Partition
+from streams.engine.store import MemoryStore
 from streams.simulator import activations
 from tests.engine.making import DAY, HOUR, START, Shop, event, journey, library
 
@@ -105,7 +106,7 @@ def _effort(partition: Partition, offset: int, entries: list[Any]) -> int:
 
 def _partition(*definitions: Journey) -> tuple[Partition, int]:
     known = library(*definitions)
-    partition = Partition(0, 1, known, {})
+    partition = Partition(0, 1, known, MemoryStore())
     for offset, entry in enumerate(activations(known)):
         partition.apply(offset, entry)
     return partition, len(activations(known))

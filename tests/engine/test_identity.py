@@ -616,4 +616,4 @@ def test_an_event_for_a_customer_alone_goes_the_plain_way_and_the_general_one_al
     general.send(Forward(ANN, ANN, entry))
     plain.rest()
     general.rest()
-    assert plain.stores[ANN] == general.stores[ANN]
+    assert plain.stores[ANN].states == general.stores[ANN].states

@@ -11,6 +11,7 @@ from schemas.journal import OUTCOMES, TOUCHPOINTS, Activate, Mark, Origins, Stop
 from streams.engine.partition import Meta, Output, Partition
 from streams.engine.profile import FORMAT, Profile, StateError, decode, encode
 from streams.engine.rules import UnknownDefinition
+from streams.engine.store import MemoryStore
 from streams.simulator import activations
 from tests.engine.making import DAY, HOUR, MINUTE, START, event, journey, library
 
@@ -28,8 +29,7 @@ class One:
     """A partition, one of `count`, whose entries get their offsets here."""
 
     def __init__(self, count: int = 1, *, active: bool = True) -> None:
-        self.store: dict[str, bytes] = {}
-        self.meta: bytes | None = None
+        self.store = MemoryStore()
         self.count, self.offset = count, -1
         self.partition = Partition(0, count, KNOWN, self.store)
         if active:
@@ -48,16 +48,13 @@ class One:
     def commit(self) -> Output:
         """Everything since the last call, stored."""
         output = self.partition.collect()
-        self.store.update(output.states)
-        self.meta = output.meta or self.meta
+        self.store.write(output, self.offset + 1)
         return output
 
     def restart(self) -> None:
         """Commit, and begin again from what was stored."""
         self.commit()
-        self.partition = Partition(0, self.count, KNOWN, self.store, self.meta)
-        for name, state in self.store.items():
-            self.partition.restore(name, state)
+        self.partition = Partition(0, self.count, KNOWN, self.store, self.store.meta)
 
 
 def _hello(profile: str, at: int) -> Any:
@@ -121,10 +118,10 @@ def test_timers_fire_in_order_of_due_time_and_profile() -> None:
     one.read(*(_hello(f"customer:{name}", at) for name, at in (("c", 5), ("a", 7), ("b", 5), ("d", 3))))
     one.read(TaskMark(0, START + HOUR + 6))
     assert one.said() == [("customer:d", HOUR + 3), ("customer:b", HOUR + 5), ("customer:c", HOUR + 5)]
-    assert one.partition.next_wake == START + HOUR + 7
     one.read(TaskMark(0, START + HOUR + 7))
     assert one.said() == [("customer:a", HOUR + 7)]
-    assert one.partition.next_wake is None
+    one.read(TaskMark(0, START + 30 * DAY))
+    assert one.said() == []
 
 
 def test_no_timer_fires_before_its_time_or_twice() -> None:
@@ -154,12 +151,12 @@ def test_an_entry_at_or_below_the_profiles_offset_is_skipped() -> None:
     entries = [_hello("customer:ann", 0), TaskMark(0, START + 2 * HOUR), event("customer:ann", "view", at=START + HOUR)]
     one.read(*entries)
     one.said()
-    before, one.offset = dict(one.store), one.offset - len(entries)
+    before, one.offset = dict(one.store.states), one.offset - len(entries)
     one.restart()
     one.read(*entries)
     output = one.commit()
     assert (output.actions, output.decisions, output.states, output.meta) == ([], [], {}, None)
-    assert one.store == before
+    assert one.store.states == before
 
 
 def test_a_restart_takes_up_timers_marks_definitions_and_stops() -> None:
@@ -169,15 +166,14 @@ def test_a_restart_takes_up_timers_marks_definitions_and_stops() -> None:
     before = one.partition
     one.restart()
     after = one.partition
-    assert (after.watermark, after.origins, after.active, after.own_mark, after.next_wake) == (
+    assert (after.watermark, after.origins, after.active, after.own_mark) == (
         before.watermark,
         before.origins,
         before.active,
         before.own_mark,
-        START + HOUR,
     )
     assert after.rules.stops == {"journey:other"}
-    assert after.timers_pending == 1
+    assert one.store.due(None, START + DAY, 10) == [(START + HOUR, "customer:ann")]
     one.read(TaskMark(0, START + HOUR))
     assert one.said() == [("customer:ann", HOUR)]
 
@@ -201,7 +197,7 @@ def test_a_state_of_a_later_format_is_refused_not_guessed_at() -> None:
     with pytest.raises(StateError, match="cannot be read"):
         decode(b"\x93\x01\x02")
     with pytest.raises(StateError, match="reads up to"):
-        Partition(0, 1, KNOWN, {}, msgspec.msgpack.encode(Meta(FORMAT + 1)))
+        Partition(0, 1, KNOWN, MemoryStore(), msgspec.msgpack.encode(Meta(FORMAT + 1)))
 
 
 def test_each_touched_state_is_encoded_once_and_untouched_ones_not_at_all() -> None:
@@ -223,6 +219,6 @@ def test_what_is_not_collected_yet_is_not_trimmed() -> None:
     one.partition.trim(0)
     one.read(event("customer:ann", "view", at=START + 1))
     one.said()
-    assert decode(one.store["customer:ann"]).total(None) == 2
+    assert decode(one.store.states["customer:ann"]).total(None) == 2
     one.partition.trim(0)
     assert one.partition._cache == {}

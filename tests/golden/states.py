@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import msgspec
 
 from schemas.journal import TOUCHPOINTS, Forward, Mark, Origin, Origins, Stop, TaskMark, Unite
 from schemas.journal import Outcome as OutcomeEntry
-from streams.engine.partition import Partition
+from streams.engine.partition import Partition, Slice, TimersRemain
 from streams.engine.profile import decode
+from streams.engine.store import MemoryStore
+from streams.simulator import activations
 from tests.engine.making import DAY, HOUR, MINUTE, START, Shop, event
 from tests.properties.logs import CARD, COUPON, DEFINITIONS, RECEIPTS
 
@@ -44,7 +47,7 @@ def rich_states() -> dict[str, bytes]:
     shop.see("customers_merged", 5 * HOUR, ids="customer:bea", **_names("ann", "bea"))
     shop.see("logged_out", DAY, ids="customer:ann,device:e")
     shop.see("page_viewed", DAY, ids="device:e", page="/")
-    return shop.simulator.states() | _waiting()
+    return shop.simulator.states() | _waiting() | _firing()
 
 
 def _names(source: str, into: str) -> dict[str, Any]:
@@ -53,7 +56,7 @@ def _names(source: str, into: str) -> dict[str, Any]:
 
 def _waiting() -> dict[str, bytes]:
     """A customer who waits for an answer, with an event, a forward, an outcome and a unite behind it."""
-    partition = Partition(0, 1, DEFINITIONS, {})
+    partition = Partition(0, 1, DEFINITIONS, MemoryStore())
     outcome = OutcomeEntry("customer:dan", Origin(1, 0, 3, START + 3), "o", "a", "delivered", "email", START + 3)
     entries = [
         event("customer:dan", "first", at=START, claims=("device:f",), page="/"),
@@ -63,6 +66,17 @@ def _waiting() -> dict[str, bytes]:
     ]
     for offset, entry in enumerate(entries):
         partition.apply(offset, entry)
+    return partition.collect().states
+
+
+def _firing() -> dict[str, bytes]:
+    """A customer some of whose timers have fired in a passing of time that was cut there."""
+    partition = Partition(0, 1, DEFINITIONS, MemoryStore(), slices=Slice(timers=1, bytes=1_000_000))
+    entries = [*activations(DEFINITIONS), event("customer:eve", "basket", "basket_updated", START)]
+    for offset, entry in enumerate(entries):
+        partition.apply(offset, entry)
+    with contextlib.suppress(TimersRemain):
+        partition.apply(len(entries), TaskMark(0, START + 2 * DAY))
     return partition.collect().states
 
 
@@ -81,7 +95,7 @@ def rich_meta() -> bytes:
 
 if __name__ == "__main__":
     written = {name: state.hex() for name, state in sorted(rich_states().items())}
-    (FOLDER / "state-v1.json").write_bytes(
+    (FOLDER / "state-v2.json").write_bytes(
         msgspec.json.format(
             msgspec.json.encode(
                 {

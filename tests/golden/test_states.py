@@ -11,6 +11,7 @@ import pytest
 
 from streams.engine.partition import Partition
 from streams.engine.profile import Profile, decode, encode
+from streams.engine.store import MemoryStore
 from tests.engine.making import DAY, START, event
 from tests.golden.states import FOLDER
 from tests.properties.logs import DEFINITIONS
@@ -48,14 +49,13 @@ def test_a_state_of_a_released_version_reads_as_it_did(path: Path) -> None:
 def test_the_engine_goes_on_from_a_released_version(path: Path) -> None:
     """Timers are taken up and fire, events are applied, and what waited still waits for its answer."""
     golden = _read(path)
-    store = {name: bytes.fromhex(written) for name, written in golden["states"].items()}
+    store = MemoryStore()
+    store.ingest(((name.encode(), bytes.fromhex(written)) for name, written in golden["states"].items()), 1)
     partition = Partition(0, 1, DEFINITIONS, store, bytes.fromhex(golden["meta"]))
     assert partition.rules.stops == {"marketing", "journey:card"}
     assert set(partition.active) == {"policy/shop", "journey/card", "journey/coupon", "journey/receipts"}
-    for name, state in store.items():
-        partition.restore(name, state)
-    assert partition.timers_pending > 0
-    for offset, name in enumerate(store, 1_000_000):
+    assert store.due(None, START + 3650 * DAY, 10)
+    for offset, name in enumerate(store.states, 1_000_000):
         partition.apply(offset, event(name, f"new-{name}", at=START + 30 * DAY))
     output = partition.collect()
     assert output.stats.timers > 0

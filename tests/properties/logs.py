@@ -10,8 +10,9 @@ import msgspec
 from hypothesis import strategies as st
 
 from schemas.journal import Entry
-from streams.engine.partition import Output, Partition
+from streams.engine.partition import Output, Partition, Slice, TimersRemain
 from streams.engine.rules import Library
+from streams.engine.store import MemoryStore
 from tests.engine.making import DAY, HOUR, MINUTE, Shop, journey, library
 
 CARD = journey(
@@ -208,7 +209,7 @@ class Result:
     meta: bytes | None
 
 
-def run(
+def run(  # noqa: PLR0913 - each is one way in which a worker may read it
     journal: list[Entry],
     index: int,
     count: int,
@@ -217,26 +218,35 @@ def run(
     collect: Callable[[int], bool],
     restart: Callable[[int], bool] = lambda _: False,
     trim: bool = False,
+    slices: Slice | None = None,
 ) -> Result:
-    """Read a partition's journal; commit after entries that `collect` names, begin anew after those of `restart`."""
-    result = Result([], {}, None)
-    partition = Partition(index, count, known, result.states)
+    """Read a partition's journal; commit after entries that `collect` names, begin anew after those of `restart`.
+
+    With `slices`, begin anew after each slice of timers.
+    """
+    store = MemoryStore()
+    result = Result([], store.states, None)
+    partition = Partition(index, count, known, store, slices=slices)
 
     def commit() -> None:
         output: Output = partition.collect()
-        result.states.update(output.states)
-        result.meta = output.meta or result.meta
+        store.write(output, 0)
+        result.meta = store.meta
         for effects in (output.actions, output.decisions, output.withdrawals, output.entries, output.transitions):
             result.published += [_encode(each) for each in effects]
         result.published += [_encode(each) for each in [*output.suppressions, *output.identities]]
 
     for offset, entry in enumerate(journal):
-        partition.apply(offset, entry)
+        while True:
+            try:
+                partition.apply(offset, entry)
+                break
+            except TimersRemain:
+                commit()
+                partition = Partition(index, count, known, store, result.meta, slices=slices)
         if restart(offset):
             commit()
-            partition = Partition(index, count, known, result.states, result.meta)
-            for name, state in result.states.items():
-                partition.restore(name, state)
+            partition = Partition(index, count, known, store, result.meta, slices=slices)
         elif collect(offset):
             commit()
             if trim:

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from schemas.journal import Activate, Entry, Origins, ProfileEntry, encode, partition_of
 from schemas.journal import decode as decode_entry
-from streams.engine.partition import Partition
+from streams.engine.partition import Partition, Slice
 from streams.engine.profile import decode
 from streams.engine.profile import encode as encode_state
 from streams.engine.step import Effects
+from streams.engine.store import MemoryStore
 from streams.simulator import replay
 from tests.engine.effort import examples
 from tests.properties.logs import ANYONE, DEFINITIONS, OUTCOMES, Seen, logs, play, run
@@ -66,6 +67,18 @@ def test_a_crash_at_any_entry_changes_nothing(log: list[Seen], data: st.DataObje
         assert (
             run(journal, index, len(journals), DEFINITIONS, collect=lambda _: False, restart=cuts.__contains__) == whole
         )
+
+
+@examples(40)
+@given(LOGS, st.integers(1, 3))
+def test_a_crash_after_any_slice_of_timers_changes_nothing(log: list[Seen], timers: int) -> None:
+    """Begin anew after every few timers of a mark, with the offset before it."""
+    journals = _journals(log)
+    for index, journal in enumerate(journals):
+        whole = run(journal, index, len(journals), DEFINITIONS, collect=lambda _: False)
+        few = Slice(timers, 1_000_000)
+        for slices in (few, Slice(1000, 1)):  # by number and by bytes
+            assert run(journal, index, len(journals), DEFINITIONS, collect=lambda _: False, slices=slices) == whole
 
 
 @examples(40)
@@ -156,8 +169,8 @@ def test_profiles_may_be_applied_one_after_the_other(log: list[Seen], data: st.D
     kept = data.draw(st.sampled_from([(Entry,), (ProfileEntry, Activate, Origins)]), label="entries")
     for index, each in enumerate(journals):
         journal = [entry for entry in each if isinstance(entry, kept)]
-        one = Partition(index, len(journals), DEFINITIONS, {})
-        other = Partition(index, len(journals), DEFINITIONS, {})
+        one = Partition(index, len(journals), DEFINITIONS, MemoryStore())
+        other = Partition(index, len(journals), DEFINITIONS, MemoryStore())
         cuts = data.draw(st.sets(st.integers(0, len(journal)), max_size=3), label="cuts")
         profiles: dict[str, list[Any]] = {}
 

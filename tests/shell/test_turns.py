@@ -10,6 +10,7 @@ from aiokafka.structs import TopicPartition
 
 from schemas import journal
 from streams.engine.partition import Partition
+from streams.engine.store import MemoryStore
 from streams.journeys import JourneysTask
 from streams.metrics import Metrics
 from streams.settings import Settings
@@ -26,7 +27,7 @@ async def _turns(records: list[Any]) -> tuple[int, int]:
     shell: Any = SimpleNamespace(settings=settings, topics=topics, metrics=Metrics(), counts={topics.journal: 1})
     task = JourneysTask(shell, TopicPartition(topics.journal, 0))
     known = library(HOSTILE["arrivals"])
-    task._partition = Partition(0, 1, known, {})
+    task._partition = Partition(0, 1, known, MemoryStore())
     for offset, entry in enumerate(activations(known)):
         task._partition.apply(offset, entry)
     turns = 0

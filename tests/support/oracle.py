@@ -18,9 +18,9 @@ from schemas import codec, journal
 from schemas.decision import Decision
 from schemas.journal import Claim, Event, Mark, Origin, Outcome, TaskMark, Unite, partition_of
 from streams.definitions import library, load
-from streams.engine.partition import META_KEY
 from streams.engine.profile import Profile, decode
 from streams.engine.rules import Library
+from streams.engine.store import META_KEY
 from streams.preflight import TRIAL_KEY
 from streams.records import Record, TopicUnreachable, read
 from streams.settings import Settings
