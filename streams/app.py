@@ -17,6 +17,7 @@ from streams.journeys import JourneysTask
 from streams.marks import Frontier
 from streams.router import RouterTask
 from streams.shell import Shell
+from streams.standby import Standbys
 from streams.tables import ProfilesTable, TableManager
 from streams.tasks import Tasks
 from streams.transport import BatchSchema, register
@@ -29,10 +30,12 @@ POLL_INTERVAL = 86_400.0
 
 
 class Worker(faust.App):
-    """Faust's App with the shell's two things that its parts look for."""
+    """Faust's App with those of the shell's things that its parts look for."""
 
     polku_settings: Settings
     polku_tasks: Tasks
+    polku_standbys: Standbys
+    polku_journal: str
     polku_receivers: tuple[Any, ...]
 
 
@@ -49,6 +52,7 @@ def build_app(settings: Settings, shell: Shell) -> Worker:
         topic_disable_leader=True,
         topic_allow_declare=False,
         topic_partitions=settings.journal_partitions,
+        table_standby_replicas=settings.standbys,
         stream_wait_empty=False,
         broker_session_timeout=settings.session_timeout,
         broker_heartbeat_interval=settings.heartbeat_interval,
@@ -65,6 +69,8 @@ def build_app(settings: Settings, shell: Shell) -> Worker:
     kinds: dict[str, Any] = dict.fromkeys(topics.origins, RouterTask) | {topics.journal: JourneysTask}
     shell.tasks = app.polku_tasks = Tasks(shell, kinds)
     shell.frontier = Frontier(shell)
+    shell.standbys, app.polku_journal = Standbys(shell), topics.journal
+    app.polku_standbys = shell.standbys
 
     async def router(stream: Any) -> None:
         async for event in stream.events():

@@ -75,7 +75,7 @@ class JourneysTask(Task):
     async def recover(self) -> None:
         """Bring the store up to the changelog's end, then build the machine from it."""
         if self._store is None:
-            self._store = self.shell.table.open(self.tp.partition)
+            self._store = self.shell.table.open(self.tp.partition, self.shell.standbys.take(self.tp.partition))
         read = await recover(self.settings, self._changelog, self._store)
         self.metrics.recoveries.inc(read)
         while True:

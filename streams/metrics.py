@@ -95,6 +95,10 @@ class Metrics:
             "polku_task_restarts_total", "Tasks begun again after a doubt", ["agent", "cause"], registry=reg
         )
 
+        self.standbys = Gauge("polku_standby_partitions", "Partitions of others kept warm here", registry=reg)
+        self.standby_records = Counter(
+            "polku_standby_records_total", "Changelog records read to keep partitions warm", registry=reg
+        )
         self.rebalances = Counter(
             "polku_rebalances_total", "Times the group gave this member its partitions anew", registry=reg
         )

@@ -72,6 +72,10 @@ class Settings(BaseSettings):
         default=False, description="with an instance: leave the group when stopped, so that others serve at once"
     )
 
+    standbys: Annotated[int, Field(ge=0, le=10)] = Field(
+        0, description="other members that keep a warm copy of each journal partition"
+    )
+
     # Shape: used when topics are created, and checked at every start
     touchpoints_partitions: Annotated[int, Field(ge=1, le=1000)] = 4
     outcomes_partitions: Annotated[int, Field(ge=1, le=1000)] = 4

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from streams.preflight import Preflight
     from streams.registry import Registry
     from streams.settings import Settings
+    from streams.standby import Standbys
     from streams.tables import ProfilesTable
     from streams.tasks import Tasks
     from streams.topics import Topics, TopicSpec
@@ -34,6 +35,7 @@ class Shell:
     joined: bool = False
     table: ProfilesTable = field(init=False)
     frontier: Frontier = field(init=False)
+    standbys: Standbys = field(init=False)
     tasks: Tasks = field(init=False)
 
     @property

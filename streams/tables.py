@@ -108,13 +108,15 @@ class ProfilesTable(Table[Any, Any]):
         """Start without declaring the changelog: the preflight has created it."""
         await self.add_runtime_dependency(self.data)
 
-    def open(self, partition: int) -> PartitionStore:
-        """Open a partition's store. Raises StoreBusy."""
+    def make(self, partition: int) -> PartitionStore:
+        """Open a partition's store, or make it. Raises StoreBusy and StoreFailed."""
         if self.settings.store is StoreKind.MEMORY:
-            store: PartitionStore = MemoryStore()
-        else:
-            store = RocksStore(self.path(partition), self.topic_id, self._resources)
-        self.partitions_open[partition] = store
+            return MemoryStore()
+        return RocksStore(self.path(partition), self.topic_id, self._resources)
+
+    def open(self, partition: int, warm: PartitionStore | None) -> PartitionStore:
+        """Open the store of a partition that is this worker's own, unless it is warm already. Raises as `make`."""
+        store = self.partitions_open[partition] = warm or self.make(partition)
         return store
 
     def path(self, partition: int) -> Path:
@@ -193,6 +195,7 @@ class Recovery(Service):
         if generation_id != self.app.consumer_generation_id:
             return  # another rebalance has begun
         await self.app.polku_tasks.assigned({TopicPartition(*tp) for tp in assigned})
+        self.app.polku_standbys.keep(*self._partitions(assigned))
         await self.app.on_rebalance_complete.send()
         self.completed.set()
         self.app.flow_control.resume()
@@ -201,6 +204,15 @@ class Recovery(Service):
         self.tables.on_actives_ready()
         self.tables.on_standbys_ready()
         self.app.on_rebalance_end()
+
+    def _partitions(self, assigned: Any) -> tuple[set[int], set[int]]:
+        """The journal partitions that the assignor wants to be kept warm here, and those that are this member's."""
+        journal, standbys = self.app.polku_journal, self.app.assignor.assigned_standbys()
+        return _of(journal, standbys), _of(journal, assigned)
+
+
+def _of(topic: str, tps: Any) -> set[int]:
+    return {tp.partition for tp in tps if tp.topic == topic}
 
 
 class TableManager(FaustTableManager):

@@ -69,7 +69,7 @@ async def serve(
     app = build_app(settings, shell)
     health = Health(shell)
     async with contextlib.AsyncExitStack() as stack:
-        for service in (registry, catalogue, health, shell.frontier):
+        for service in (registry, catalogue, health, shell.frontier, shell.standbys):
             stack.push_async_callback(service.stop)
             await service.start()
         await catalogue.publish(found.definitions)
