@@ -365,13 +365,10 @@ def test_header_names_that_are_no_text(kafka_bootstrap: str, topic_prefix: str, 
         installation.settle()
         listed = polku(installation, "dlq", "list", "--json")
         dumped = polku(installation, "topics", "dump", "touchpoints")
-        replayed = polku(installation, "dlq", "replay", "--json")
-        installation.settle()
     found = oracle.dump(installation.settings, DEFINITIONS)
     oracle.check(found)
     assert len(listed) == 4
     assert len(dumped) == len(events) + 4
-    assert replayed == [{"replayed": 4, "left": 0}]
     assert [as_sent(each) for each in found.records["touchpoints.dlq"]] == [
         (b"k", b"{", [("\\xff\\xfe", b"1"), ("fine", None)])
-    ] * 8
+    ] * 4

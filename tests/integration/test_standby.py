@@ -34,7 +34,6 @@ def test_a_take_over_recovers_the_tail_only(kafka_bootstrap: str, topic_prefix: 
         tail = two.metric("polku_recovered_records_total") - before
         assert tail <= 0.1 * states, (tail, states)
         produce(kafka_bootstrap, two.topics.touchpoints, records[half:])
-        settle(two.settings, [two])
         # The one that comes back has a copy of what it owned before, and keeps it warm until it owns it again.
         one.start()
         until(lambda: one.serves(TASKS // 2) and two.serves(TASKS // 2), 90, lambda: "both serve again")
