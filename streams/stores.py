@@ -159,6 +159,7 @@ class RocksStore:
             batch.put(_FORMAT, FORMAT)
             batch.put(_TOPIC, topic_id.encode())
             self._write(batch)
+            self._db.flush()  # killed before its first flush, it is still a good store, of nothing
         progress = self._db.get(_PROGRESS)
         self.offset = int.from_bytes(progress[:8], "big") if progress else 0
         self.meta: bytes | None = self._db.get(META_KEY)
