@@ -4,6 +4,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 BIN := .venv/bin
 STAMP := .venv/.installed
+SEED ?= 1
+SCHEDULES ?= 10
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format generate chaos bench kafka lock clean
@@ -38,8 +40,6 @@ format: $(STAMP) ## let ruff put the code in order
 generate: $(STAMP) ## write the generated files anew
 	$(BIN)/python -m schemas.generate
 
-SEED ?= 1
-SCHEDULES ?= 10
 chaos: $(STAMP) ## faults while touchpoints flow, and what the oracle says: make chaos SEED=1 SCHEDULES=150
 	$(BIN)/python -m tests.chaos.run --seed $(SEED) --schedules $(SCHEDULES) $(ARGS)
 

@@ -18,6 +18,7 @@ from aiokafka.errors import (
 )
 
 from connectors.broker import BrokerDoubt, Headers, Listener, OffsetOutsideLog, Record, TopicMismatch
+from connectors.offsets import committed
 
 log = structlog.get_logger("polku.sinks")
 
@@ -265,7 +266,7 @@ class KafkaGroup:
             firsts = await self._consumer.beginning_offsets(list(assigned))
             ends = await self._consumer.end_offsets(list(assigned))
             for tp in assigned:
-                offset = await self._consumer.committed(tp)
+                offset = await committed(self._consumer, tp)
                 if offset is not None and (offset < firsts[tp] or (self._checked and offset > ends[tp])):
                     raise OffsetOutsideLog(tp.topic, tp.partition, offset, firsts[tp], ends[tp])
                 found[tp] = firsts[tp] if offset is None else offset

@@ -20,6 +20,7 @@ from aiokafka.protocol.admin import ApiVersionRequest
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
+from connectors.offsets import committed
 from streams.records import TopicUnreachable, find_broker
 from streams.topics import DAY, Cleanup, Clock, Topics
 from streams.transactions import LaneError, Message, Outbox, TransactionalLane
@@ -236,7 +237,7 @@ class Preflight:
         try:
             consumer.assign(tps)  # assigning by hand joins no group
             for tp in tps:
-                if await consumer.committed(tp) is not None:
+                if await committed(consumer, tp) is not None:
                     return True
         finally:
             await consumer.stop()

@@ -28,6 +28,7 @@ from faust.transport import drivers
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import TP, ConsumerMessage
 
+from connectors.offsets import committed
 from streams import logs
 from streams.headernames import KeptRecords, PatientRecords
 
@@ -266,8 +267,7 @@ class FetchThread(driver.AIOKafkaConsumerThread):
 
     async def committed(self, tp: TopicPartition) -> int | None:
         """Return the group's committed offset, None when there is none."""
-        offset: int | None = await self._ensure_consumer().committed(tp)
-        return offset
+        return await committed(self._ensure_consumer(), tp)
 
     async def bounds(self, tp: TopicPartition) -> tuple[int, int]:
         """Return the first offset of the log and its end."""

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from confluent_kafka import Producer
 
 from tests.chaos.network import Weather
-from tests.chaos.stage import SESSION, Seat, Stage
+from tests.chaos.stage import SESSION, Stage
 from tests.schemas import malformed
 
 SINKS = "kill -9 of the sinks"  # schedules with it have sinks
@@ -34,7 +34,7 @@ def kill_one(stage: Stage) -> int:
 
 def kill_all(stage: Stage) -> int:
     """`kill -9` of all workers at once; as many start again."""
-    seats, found = stage.frozen(everybody=True)
+    seats, found = stage.frozen(stage.running)
     for seat in seats:
         seat.sitting.kill()
     stage.pause(0, 1)
@@ -142,7 +142,7 @@ def store_stale(stage: Stage) -> int:
     shutil.copytree(seat.data, copy)
     seat.sitting.thaw()
     stage.pause(1, 2)
-    found = _frozen_again(stage, seat)
+    _, found = stage.frozen([seat])
     seat.sitting.kill()
     shutil.rmtree(seat.data)
     copy.rename(seat.data)
@@ -201,14 +201,6 @@ def _accompanied(stage: Stage) -> None:
     if len(stage.running) == 1:
         stage.start(stage.chance.choice(stage.free))
         stage.all_serve()
-
-
-def _frozen_again(stage: Stage, seat: Seat) -> int:
-    while True:
-        (other,), found = stage.frozen()
-        if other is seat:
-            return found
-        other.sitting.thaw()
 
 
 FAULTS: dict[str, Callable[[Stage], int]] = {

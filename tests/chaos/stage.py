@@ -18,6 +18,7 @@ from tests.chaos.channel import Sinks
 from tests.chaos.cluster import Cluster
 from tests.chaos.network import Line
 from tests.chaos.programs import SteppedClock, worker
+from tests.support import oracle
 from tests.support.faults import Traffic, freeze_in_transaction, written
 from tests.support.forked import Forked, Shim
 from tests.support.installation import Installation
@@ -90,6 +91,7 @@ class Stage:
     admin: AdminClient = field(init=False)
     definitions: Path = field(init=False)
     sinks: Sinks = field(init=False)
+    dump: oracle.Dump | None = None
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
@@ -156,13 +158,15 @@ class Stage:
             time.sleep(0.05)
         raise AssertionError(f"not all tasks are served within {within:.0f} s: {states}")
 
-    def frozen(self, *, everybody: bool = False) -> tuple[list[Seat], int]:
-        """Freeze a worker (or all) with a transaction of its own open; return the seats, and in how many partitions."""
+    def frozen(self, these: list[Seat] | None = None) -> tuple[list[Seat], int]:
+        """Freeze a worker, or all of these, with a transaction of its own open.
+
+        Returns the seats, and in how many partitions a transaction is open.
+        """
         partitions = written(self.installation)
         deadline = time.monotonic() + IN_TRANSACTION_WITHIN
         while time.monotonic() < deadline:
-            running = self.running
-            seats = running if everybody else [self.chance.choice(running)]
+            seats = these or [self.chance.choice(self.running)]
             found = freeze_in_transaction(self.admin, partitions, [seat.sitting for seat in seats])
             if found:
                 return seats, len(found)

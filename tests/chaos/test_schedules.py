@@ -10,7 +10,8 @@ import pytest
 from tests.chaos.cluster import Cluster
 from tests.chaos.faults import FAULTS
 from tests.chaos.programs import without_fencing
-from tests.chaos.schedules import EACH, faults_of, play
+from tests.chaos.run import Results, hits
+from tests.chaos.schedules import EACH, Result, faults_of, play
 from tests.chaos.stage import Stage
 from tests.conftest import fresh, give_up
 from tests.support import oracle
@@ -98,3 +99,15 @@ def test_seeds_deal_out_every_fault_alike() -> None:
         assert min(times) >= 10 * EACH - 6
         assert max(times) <= 10 * EACH + 6
     assert faults_of(5) == faults_of(5) != faults_of(6)
+
+
+def test_what_was_played_well_is_not_played_again(tmp_path: Path) -> None:
+    """Results go on from those of the same code; what failed is played again, and another code begins anew."""
+    path = tmp_path / "chaos.json"
+    results = Results(path, "this code")
+    results.add(Result(1, ["poison entries"], {"poison entries": 3}))
+    results.add(Result(2, ["poison entries"], {"poison entries": 2}, failure="AssertionError"))
+    again = Results(path, "this code")
+    assert [again.played(seed) for seed in (1, 2, 3)] == [True, False, False]
+    assert hits(list(again.rows.values()))["poison entries"] == 1, "a failed schedule shows nothing"
+    assert not Results(path, "another code").played(1)

@@ -56,6 +56,10 @@ def test_the_versions_are_those_the_internals_were_read_in() -> None:
         (GroupCoordinator, "_maybe_leave_group"),
         (driver.AIOKafkaConsumerThread, "on_thread_stop"),
         (GroupCoordinator, "request_rejoin"),
+        # connectors/offsets.py
+        (GroupCoordinator, "ensure_coordinator_known"),
+        (GroupCoordinator, "coordinator_dead"),
+        (GroupCoordinator, "_send_req"),
         (fetcher, "MemoryRecords"),
         (fetcher.PartitionRecords, "_unpack_records"),
         # streams/headernames.py
@@ -126,8 +130,8 @@ def test_an_internal_takes_what_it_took(function: Any, parameters: list[str]) ->
         (conductor.Conductor._compile_message_handler, ["self._tp_to_callback.__getitem__"]),
         # Topics without acks collect no offsets to commit.
         (conductor.Conductor._update_indices, ["channel.acks"]),
-        # A committed offset is always asked for, never cached.
-        (AIOKafkaConsumer.committed, ["fetch_committed_offsets"]),
+        # A committed offset is always asked for, never cached: ours is asked for in the same way.
+        (AIOKafkaConsumer.committed, ["self._coordinator.fetch_committed_offsets"]),
         # A heartbeat answered with a rebalance counts as good, so the wish to rejoin is asked for beside it.
         (GroupCoordinator._do_heartbeat, ["RebalanceInProgressError", "self.request_rejoin()", "return True"]),
         (GroupCoordinator.request_rejoin, ["_rejoin_needed_fut"]),
