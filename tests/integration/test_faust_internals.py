@@ -56,12 +56,11 @@ def test_the_versions_are_those_the_internals_were_read_in() -> None:
         (GroupCoordinator, "_maybe_leave_group"),
         (driver.AIOKafkaConsumerThread, "on_thread_stop"),
         (GroupCoordinator, "request_rejoin"),
+        (fetcher, "MemoryRecords"),
+        (fetcher.PartitionRecords, "_unpack_records"),
         # connectors/offsets.py
         (GroupCoordinator, "ensure_coordinator_known"),
         (GroupCoordinator, "coordinator_dead"),
-        (GroupCoordinator, "_send_req"),
-        (fetcher, "MemoryRecords"),
-        (fetcher.PartitionRecords, "_unpack_records"),
         # streams/headernames.py
         (memory_records._MemoryRecordsPy, "_cache_next"),
         (default_records._DefaultRecordBatchPy, "_read_msg"),
