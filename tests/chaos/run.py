@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import shutil
+import signal
 import sys
 import time
 from collections import Counter
@@ -168,8 +169,13 @@ def main() -> int:
             console.print(f"{seed}: {', '.join(faults_of(seed))}", markup=False, highlight=False)
         return 0
     results = Results(RESULTS, fingerprint())
+    for number in (signal.SIGTERM, signal.SIGINT):  # in the background a shell has them ignored, or end nothing else
+        signal.signal(number, signal.default_int_handler)
     try:
         failed = run(seeds, results)
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command goes on from here")
+        return 1
     except (KafkaMissing, KafkaFailed) as error:
         console.print(f"no Apache Kafka: {error}", markup=False)
         return 1
