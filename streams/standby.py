@@ -87,19 +87,26 @@ class Standbys:
             except OffsetOutOfRangeError as error:
                 # It is not the changelog that the store is a copy of; whoever takes the partition over finds out too.
                 for tp in error.args[0]:
-                    say("a partition cannot be kept warm: its store does not fit the changelog", partition=tp.partition)
-                    if (store := self.take(tp.partition)) is not None:
-                        store.close()
-            except (KafkaError, StoreError, OSError) as error:
+                    self._give_up(tp.partition, "its store does not fit the changelog")
+            except (KafkaError, OSError) as error:
                 say("partitions cannot be kept warm at the moment", error=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(FAILED_SECONDS)
+
+    def _give_up(self, partition: int, error: object) -> None:
+        """Keep a partition warm no more until the next assignment: what is missing in its store stays missing."""
+        say("a partition is not kept warm until the group's next rebalance", partition=partition, error=str(error))
+        if (store := self.take(partition)) is not None:
+            store.close()
 
     async def _open(self) -> None:
         """Open the stores of what is wanted; read from where each stands when anything has changed."""
         consumer, topic = self._consumer, self._shell.topics.changelog
         assert consumer is not None
         for partition in self._wanted - set(self._stores):
-            self._stores[partition] = self._shell.table.make(partition)
+            try:
+                self._stores[partition] = self._shell.table.make(partition)
+            except StoreError as error:
+                self._give_up(partition, error)
         if self._followed == self._stores:
             return
         tps = [TopicPartition(topic, partition) for partition in self._stores]
@@ -122,5 +129,8 @@ class Standbys:
             store = self._followed.get(tp.partition)
             # Taken while it was being fetched for, a store is its task's: it goes on by itself. No await from here on.
             if store is not None and self._stores.get(tp.partition) is store:
-                store.ingest([(record.key, record.value) for record in records], records[-1].offset + 1)
+                try:
+                    store.ingest([(record.key, record.value) for record in records], records[-1].offset + 1)
+                except StoreError as error:
+                    self._give_up(tp.partition, error)
                 self._shell.metrics.standby_records.inc(len(records))
