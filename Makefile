@@ -43,7 +43,7 @@ generate: $(STAMP) ## write the generated files anew
 chaos: $(STAMP) ## faults while touchpoints flow, and what the oracle says: make chaos SEED=1 SCHEDULES=150
 	$(BIN)/python -m tests.chaos.run --seed $(SEED) --schedules $(SCHEDULES) $(ARGS)
 
-bench: $(STAMP) ## events per second beside a peer doing the same work; writes build/bench.json
+bench: $(STAMP) ## speed, latency and cost beside other engines; writes build/bench.json
 	$(BIN)/python -m tests.benchmarks.run $(ARGS)
 
 kafka: $(STAMP) ## a real Apache Kafka in the foreground; prints its address

@@ -228,7 +228,7 @@ class JourneysTask(Task):
                 await self.shell.require(topics.action_spec(action.channel))
             key = (action.customer or action.profile).encode()
             self._put(out, topic, key, codec.encode_action(action, ids.get("action")), _trace(action))
-        for decision in output.decisions:
+        for decision in output.decisions if self.settings.decisions else ():
             key = (decision.customer or decision.profile).encode()
             self._put(out, topics.decisions, key, codec.encode_decision(decision, ids.get("decision")))
         for withdrawal in output.withdrawals:

@@ -87,6 +87,9 @@ class Settings(BaseSettings):
     guarantee: Guarantee = Guarantee.EXACTLY_ONCE
     clock: Annotated[str, Field(pattern=r"^(log|records)$")] = "log"
     definitions: Path | None = Field(None, description="folder of definitions published at start")
+    decisions: bool = Field(
+        True, description="write why something was sent or not to `decisions`; off, `polku explain` still computes it"
+    )
     mark_interval: Annotated[float, Field(gt=0, le=10)] = Field(1.0, description="seconds between two marks")
     mark_grace: Annotated[float, Field(ge=0, le=60)] = Field(1.0, description="seconds a mark stays behind the clock")
 

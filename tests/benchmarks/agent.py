@@ -123,7 +123,7 @@ async def measure(arguments: argparse.Namespace, settings: Settings) -> dict[str
     shells: list[Shell] = []
     serving = asyncio.create_task(serve(settings, stop, lambda shell, _: shells.append(shell)))
     deadline = time.monotonic() + RUN_WITHIN
-    while not (shells and await done(shells[0], what, events)):
+    while not (shells and await done(shells[0], what, arguments.before + events)):
         if serving.done():
             await serving
         if time.monotonic() > deadline:
@@ -154,7 +154,10 @@ def main() -> int:
     parser.add_argument("--definitions", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--events", type=int, required=True)
+    parser.add_argument("--before", type=int, default=0, help="events that are done already: not measured")
+    parser.add_argument("--set", action="append", default=[], help="a setting of the worker: name=value")
     arguments = parser.parse_args()
+    given: dict[str, Any] = dict(each.split("=", 1) for each in arguments.set)
     settings = Settings(
         bootstrap=arguments.bootstrap,
         prefix=arguments.prefix,
@@ -162,6 +165,7 @@ def main() -> int:
         definitions=arguments.definitions,
         data_dir=arguments.data,
         web_port=None,
+        **given,
     )
     if arguments.what == "router":
         setattr(streams.app, "JourneysTask", Idle)  # noqa: B010 - a name that app.py imports

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.latency polku|kafka-streams --bootstrap ... --rate 1000 --partitions 4
 
 Starts the program as a process, warms it up, then measures; one clock, this process's, for both ends. The same events
-at the same pace for each program. A quarter of them give an action, so that ten thousand take a minute at 1,000/s.
+at the same pace for each program. A third of them give an action, so that 10,000 take half a minute at 1,000/s.
 """
 
 from __future__ import annotations
@@ -21,17 +21,22 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from schemas.codec import decode_action
 from tests.benchmarks import peers
+from tests.benchmarks.bench import FOLDER, last_line, say
 from tests.benchmarks.events import Sample, create, delete, peer_value, polku_value
-from tests.support.kafka import BUILD
+from tests.support.kafka import ROOT
 from tests.support.workers import WorkerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.benchmarks.bench import Bench
+
 DEFINITIONS = Path(__file__).parent / "mini_bank"
-# Rarely anything that ends the form: three in four that are left give an action.
-MIX = {"form_abandoned": 30, "form_started": 25, "page_viewed": 15, "form_page_submitted": 20, "form_submitted": 10}
+# Rarely anything that ends the form: most that are left give an action.
+MIX = {"form_abandoned": 40, "form_started": 30, "page_viewed": 15, "form_page_submitted": 10, "form_submitted": 5}
 COMMIT_MS = 100
+PROGRAMS = ("polku", "kafka-streams")
+WARMUP, SECONDS = 8.0, 32.0
 DRAIN_SECONDS = 3.0
 JVM_JOINS_WITHIN = 6.0
 
@@ -41,6 +46,38 @@ def events(count: int, customers: int) -> list[Sample]:
     chance = random.Random(7)
     kinds = chance.choices(list(MIX), weights=list(MIX.values()), k=count)
     return [Sample(number, f"c{chance.randrange(customers)}", kind) for number, kind in enumerate(kinds)]
+
+
+def section(bench: Bench, capacity: float) -> dict[str, Any]:
+    """Measure both at 1,000/s over 4 and 12 partitions, and at half of Polku's `capacity` over 4."""
+    found: dict[str, Any] = {}
+    seconds = max(5.0, SECONDS * bench.scale)
+    for name, rate, partitions, lasting in (
+        ("1000/s, 4 partitions", 1000.0, 4, seconds),
+        ("1000/s, 12 partitions", 1000.0, 12, seconds),
+        ("half of capacity, 4 partitions", round(capacity / 2, -2), 4, seconds / 2),
+    ):
+        found[name] = {}
+        for program in PROGRAMS if bench.peers is not None else PROGRAMS[:1]:
+            command = [sys.executable, "-m", "tests.benchmarks.latency", program, f"--bootstrap={bench.bootstrap}"]
+            command += [f"--rate={rate}", f"--partitions={partitions}", f"--seconds={lasting}"]
+            result = last_line(command, ROOT)
+            say(result)
+            found[name][program] = result
+    return {"latency": found}
+
+
+def ratios(results: dict[str, Any]) -> dict[str, float]:
+    """Return how Polku compares with Kafka Streams at equal commit intervals."""
+    found = {}
+    for name, key in (("1000/s, 4 partitions", ""), ("1000/s, 12 partitions", "_12_partitions")):
+        both = results["latency"][name]
+        if len(both) == len(PROGRAMS):
+            mine, other = (both[program] for program in PROGRAMS)
+            for measure in ("p50", "p99"):
+                ratio = mine[f"{measure}_ms"] / other[f"{measure}_ms"]
+                found[f"{measure}_vs_kafka_streams{key}"] = round(ratio, 3)
+    return found
 
 
 class Watcher:
@@ -113,7 +150,7 @@ class Run:
         customers = max(1000, int(self.rate))
         self.given = events(int((arguments.warmup + arguments.seconds) * self.rate), customers)
         self.name = f"latency{time.time_ns()}"
-        self.folder = BUILD / "bench" / self.name
+        self.folder = FOLDER / self.name
 
     def polku(self) -> dict[str, Any]:
         """Measure a worker of Polku: two hops, touchpoints → journal → actions."""
@@ -180,7 +217,7 @@ class Run:
             for moment, value in watcher.seen
             if (number := int(event(value), 16)) >= first
         ]
-        kept = (sent[-1] - sent[0]) * self.rate / len(sent)
+        kept = (sent[-1] - sent[0]) * self.rate / (len(sent) - 1)
         return {
             "rate": self.rate,
             "partitions": self.partitions,
@@ -192,12 +229,12 @@ class Run:
 def main() -> int:
     """Measure once and print the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("program", choices=["polku", "kafka-streams"])
+    parser.add_argument("program", choices=PROGRAMS)
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--rate", type=float, default=1000)
     parser.add_argument("--partitions", type=int, default=4)
-    parser.add_argument("--warmup", type=float, default=8)
-    parser.add_argument("--seconds", type=float, default=45)
+    parser.add_argument("--warmup", type=float, default=WARMUP)
+    parser.add_argument("--seconds", type=float, default=SECONDS)
     parser.add_argument("--set", action="append", default=[], help="a setting of the worker: name=value")
     arguments = parser.parse_args()
     run = Run(arguments)

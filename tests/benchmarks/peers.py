@@ -19,11 +19,13 @@ from typing import Any
 
 import fastavro
 
+from tests.benchmarks.bench import last_line
 from tests.support.kafka import BUILD, ROOT
 
 ENVIRONMENT = BUILD / "peers-venv"
-RUN_WITHIN = 600.0  # seconds
 COMMIT_MS = 5000  # Quix's default, with which it is at its fastest
+GUARANTEES = {True: "exactly-once", False: "at-least-once"}
+FIXED_BOOTSTRAP = "127.0.0.1:9092"  # where copy_topic.py looks for the broker
 
 
 def folder() -> Path | None:
@@ -50,33 +52,30 @@ def python(peers: Path) -> Path:
     return program
 
 
-def run(command: list[str]) -> dict[str, Any]:
-    """Run one program to its end and return the JSON object of its last line."""
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=RUN_WITHIN, check=False, cwd=BUILD, env=environment
-    )
-    lines = done.stdout.strip().splitlines()
-    if not lines:
-        raise RuntimeError(f"{command[1]} ended with code {done.returncode}: {done.stderr.strip()[-1000:]}")
-    result: dict[str, Any] = json.loads(lines[-1])
-    return result
+def quix(peers: Path, bootstrap: str, topic: str, events: int, *, exactly_once: bool = True) -> dict[str, Any]:
+    """Run the mini bank journey in Quix Streams."""
+    program = [str(python(peers)), str(peers / "quix_bank.py"), f"--bootstrap={bootstrap}", f"--topic={topic}"]
+    program += [f"--events={events}", f"--guarantee={GUARANTEES[exactly_once]}", f"--commit-ms={COMMIT_MS}"]
+    return last_line([*program, f"--app-id=peer-quix-{time.time_ns()}"], BUILD)
 
 
-def quix(peers: Path, bootstrap: str, topic: str, events: int) -> dict[str, Any]:
-    """Run the mini bank journey in Quix Streams, exactly once."""
-    program = [str(python(peers)), str(peers / "quix_bank.py")]
-    name = f"peer-quix-{time.time_ns()}"
-    return run(
-        [
-            *program,
-            f"--bootstrap={bootstrap}",
-            f"--topic={topic}",
-            f"--events={events}",
-            "--guarantee=exactly-once",
-            f"--commit-ms={COMMIT_MS}",
-            f"--app-id={name}",
-        ]
+def kafka_streams(peers: Path, bootstrap: str, topic: str, events: int, *, exactly_once: bool = True) -> dict[str, Any]:
+    """Run the mini bank journey in Kafka Streams, with one thread."""
+    command = [*kafka_streams_command(peers), "--bootstrap", bootstrap, "--topic", topic, "--events", str(events)]
+    command += ["--guarantee", GUARANTEES[exactly_once], "--commit-ms", str(COMMIT_MS)]
+    return last_line([*command, "--app-id", f"peer-ks-{time.time_ns()}"], BUILD)
+
+
+def faust(bootstrap: str, topic: str, events: int) -> dict[str, Any]:
+    """Run the mini bank journey in stock Faust."""
+    program = [sys.executable, "-m", "tests.benchmarks.faust_bank", f"--bootstrap={bootstrap}", f"--topic={topic}"]
+    return last_line([*program, f"--events={events}", f"--app-id=peer-faust-{time.time_ns()}"], ROOT)
+
+
+def copy(peers: Path, topic: str, target: str, times: int) -> None:
+    """Copy a topic several times into a new one; the program knows one broker's address only."""
+    subprocess.run(
+        [python(peers), peers / "copy_topic.py", topic, target, str(times)], check=True, stdout=subprocess.DEVNULL
     )
 
 
@@ -111,5 +110,5 @@ def kafka_streams_process(
 
 def decode_only(peers: Path, bootstrap: str, topic: str, events: int) -> dict[str, Any]:
     """Read and decode every event with aiokafka and fastavro, nothing else."""
-    program = [str(python(peers)), str(peers / "decode_only.py")]
-    return run([*program, f"--bootstrap={bootstrap}", f"--topic={topic}", f"--events={events}", "--client=aiokafka"])
+    program = [str(python(peers)), str(peers / "decode_only.py"), f"--bootstrap={bootstrap}", f"--topic={topic}"]
+    return last_line([*program, f"--events={events}", "--client=aiokafka"], BUILD)

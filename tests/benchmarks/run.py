@@ -1,210 +1,182 @@
-"""`make bench`: Polku and its peers in turn on one Apache Kafka, and how they compare: build/bench.json.
+"""`make bench`: Polku and its peers on one Apache Kafka, in sections; each merges what it found into build/bench.json.
 
-Every round runs each program once over the same events, so that a slow minute of the machine hits all; the numbers
-compared are the medians. The actions that reached Kafka are counted, and each must be there once.
+make bench                                          # everything, some 25 minutes on 2 cores
+make bench ARGS="--quick"                           # the same, a fifth of the size
+make bench ARGS="--only throughput,latency --rounds 3 --events 600000"
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from streams.devbroker import answers
+from tests.benchmarks import costs, latency, peers, throughput
+from tests.benchmarks.bench import FOLDER, Bench, last_line, say
+from tests.support.kafka import BUILD, ROOT, ExternalKafka, KafkaMissing, start_kafka
 
-from schemas.codec import decode_action
-from tests.benchmarks import peers
-from tests.benchmarks.events import create, delete, expected_actions, fill, peer_value, polku_value, samples
-from tests.support.kafka import BUILD, ROOT, Kafka, KafkaMissing, find_kafka
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-DEFINITIONS = Path(__file__).parent / "mini_bank"
-FOLDER = BUILD / "bench"
-EVENTS_PER_CUSTOMER = 30
+    from tests.support.kafka import Kafka
 
-
-def records(bootstrap: str, topic: str) -> list[Any]:
-    """Return every committed record of a topic."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": "bench",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "isolation.level": "read_committed",
-        }
-    )
-    try:
-        partitions = list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
-        consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
-        found: list[Any] = []
-        ended: set[int] = set()
-        while len(ended) < len(partitions):
-            for message in consumer.consume(10_000, 0.2):
-                if message.error() is None:
-                    found.append(message)
-                elif message.error().code() == KafkaError._PARTITION_EOF:
-                    ended.add(message.partition())
-        return found
-    finally:
-        consumer.close()
+RESULTS = BUILD / "bench.json"
+QUICK = 0.2
+# Half of what one worker does is asked of both programs when no throughput was measured.
+CAPACITY = 24_000.0
 
 
-class Bench:
-    """One measurement: the broker, the events, and the results so far."""
+def program(name: str) -> Callable[[Bench], dict[str, Any]]:
+    """Return a section that is a program of its own and prints a line of JSON."""
 
-    def __init__(self, kafka: Kafka, events: int, *, devices: bool) -> None:
-        self.bootstrap, self.devices = kafka.bootstrap, devices
-        self.given = list(samples(events, max(1, events // EVENTS_PER_CUSTOMER)))
-        self.expected = expected_actions(self.given)
-        self.at = int(time.time() * 1000)
-        self.results: list[dict[str, Any]] = []
-        self.exact = True
+    def section(bench: Bench) -> dict[str, Any]:
+        command = [sys.executable, "-m", f"tests.benchmarks.{name}", f"--bootstrap={bench.bootstrap}"]
+        found = last_line(command, ROOT, within=1200)
+        say({"what": name} | found)
+        return {name: found}
 
-    def note(self, result: dict[str, Any]) -> None:
-        """Keep a result and show it."""
-        self.results.append(result)
-        sys.stderr.write(json.dumps(result) + "\n")
-
-    def agent(self, what: str, prefix: str, **options: object) -> dict[str, Any]:
-        """Run tests.benchmarks.agent once."""
-        command = [sys.executable, "-m", "tests.benchmarks.agent", what, f"--bootstrap={self.bootstrap}"]
-        command += [f"--prefix={prefix}", f"--definitions={DEFINITIONS}", f"--data={FOLDER / prefix}"]
-        command += [f"--{name}={value}" for name, value in options.items()]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-        if done.returncode != 0:
-            raise RuntimeError(f"{what} ended with code {done.returncode}: {done.stderr.strip()[-2000:]}")
-        result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-        return result
-
-    def begin(self, prefix: str) -> None:
-        """Make the topics, put the definitions in force, and write the events."""
-        self.agent("worker", prefix, events=0)
-        fill(
-            self.bootstrap,
-            f"{prefix}touchpoints",
-            self.given,
-            lambda each: polku_value(each, self.at, devices=self.devices),
-        )
-
-    def count_actions(self, prefix: str) -> dict[str, Any]:
-        """Count the committed actions; each id must be there once, and as many as the rules say."""
-        ids = [decode_action(message.value()).action_id for message in records(self.bootstrap, f"{prefix}actions.web")]
-        self.exact = self.exact and len(ids) == len(set(ids)) == self.expected
-        return {"actions": len(ids), "actions_twice": len(ids) - len(set(ids))}
-
-    def polku(self, number: int) -> None:
-        """Run the router alone, the journeys agent alone on what it wrote, then both in one process."""
-        prefix = f"bench{self.at}a{number}."
-        events = len(self.given)
-        if not self.devices:
-            self.begin(prefix)
-            self.note(self.agent("router", prefix, events=events))
-            found = self.agent("journeys", prefix, events=events)
-            self.note(found | self.count_actions(prefix))
-            delete(self.bootstrap, prefix)
-        prefix = f"bench{self.at}b{number}."
-        self.begin(prefix)
-        found = self.agent("worker", prefix, events=events)
-        self.note(found | self.count_actions(prefix))
-        delete(self.bootstrap, prefix)
-
-    def peers(self, folder: Path, topic: str) -> None:
-        """Run the peers."""
-        quix = peers.quix(folder, self.bootstrap, topic, len(self.given))
-        self.note({"what": "quix"} | quix)
-        delete(self.bootstrap, "peer-quix-")
-        decode = peers.decode_only(folder, self.bootstrap, topic, len(self.given))
-        self.note({"what": "decode-only"} | decode)
-
-    def medians(self) -> dict[str, dict[str, float]]:
-        """Return each program's median rate and CPU."""
-        found: dict[str, dict[str, float]] = {}
-        for what in dict.fromkeys(result["what"] for result in self.results):
-            mine = [result for result in self.results if result["what"] == what]
-            found[what] = {
-                key: statistics.median(result[key] for result in mine) for key in ("events_per_s", "cpu_us_per_event")
-            }
-        return found
+    return section
 
 
-def ratios(medians: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Return how many times a peer's rate each part of Polku reaches, and how many times less CPU it takes."""
-    found = {}
-    for peer, name in (("quix", "quix"), ("decode-only", "decode_only")):
-        for mine in ("journeys", "router", "worker"):
-            if peer in medians and mine in medians:
-                rate, cpu = (
-                    medians[mine]["events_per_s"] / medians[peer]["events_per_s"],
-                    medians[peer]["cpu_us_per_event"] / medians[mine]["cpu_us_per_event"],
-                )
-                found[f"{mine}_vs_{name}"] = round(rate, 3)
-                found[f"{mine}_cpu_vs_{name}"] = round(cpu, 3)
+def measured_latency(bench: Bench) -> dict[str, Any]:
+    """Measure latency, also at half of what the throughput section found."""
+    medians = load().get("throughput", {}).get("medians", {})
+    return latency.section(bench, medians.get("worker", {}).get("events_per_s", CAPACITY))
+
+
+SECTIONS: dict[str, Callable[[Bench], dict[str, Any]]] = {
+    "throughput": lambda bench: {"throughput": throughput.section(bench)},
+    "latency": measured_latency,
+    "journeys": costs.journeys,
+    "customers": costs.customers,
+    "properties": costs.properties,
+    "anonymous": costs.anonymous,
+    "partitions": costs.partitions,
+    "processes": costs.processes,
+    "recovery": program("recovery"),
+    "memory": program("memory"),
+}
+
+
+def ratios(results: dict[str, Any]) -> dict[str, float]:
+    """Return how Polku compares, from all sections measured so far."""
+    found: dict[str, float] = {}
+    if "throughput" in results:
+        found |= throughput.ratios(results["throughput"])
+    if "latency" in results:
+        found |= latency.ratios(results)
+    found |= costs.ratios(results)
+    found |= results.get("recovery", {}).get("ratios", {})
     return found
 
 
+def load() -> dict[str, Any]:
+    """Return what was measured before."""
+    found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    return found
+
+
+def merge(name: str, found: dict[str, Any], bench: Bench) -> None:
+    """Keep a section's results beside those of the others."""
+    results = load() | found
+    results.setdefault("sections", {})[name] = {
+        "at": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "commit": commit(),
+        "scale": bench.scale,
+        "load": round(os.getloadavg()[1], 1),
+    }
+    results["machine"] = machine()
+    results["exactly_once"] = results.get("exactly_once", True) and bench.exact
+    results["ratios"] = ratios(results)
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def machine() -> dict[str, Any]:
+    """Return what all of it ran on: the programs and the broker share it."""
+    model = next(
+        (line.partition(":")[2].strip() for line in lines("/proc/cpuinfo") if line.startswith("model name")), "unknown"
+    )
+    return {
+        "cores": os.cpu_count(),
+        "processor": model,
+        "system": platform.system(),
+        "python": platform.python_version(),
+    }
+
+
+def lines(path: str) -> list[str]:
+    """Return a file's lines, none when it is not there."""
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:
+        return []
+
+
+def commit() -> str:
+    """Return what was measured, as git names it."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def broker() -> Kafka:
+    """Return a broker: the one in the environment, else one started here, if possible where peers look for it."""
+    if bootstrap := os.environ.get("POLKU_TEST_BOOTSTRAP"):
+        return ExternalKafka(bootstrap)
+    port = int(peers.FIXED_BOOTSTRAP.partition(":")[2])
+    return start_kafka(FOLDER / "kafka", None if answers(port) else port)
+
+
 def main() -> int:
-    """Measure, print the summary and write build/bench.json; exit code 1 when an action was lost or doubled."""
-    parser = argparse.ArgumentParser(description="Polku beside its peers, on one Kafka, in one run")
-    parser.add_argument("--events", type=int, default=300_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--devices", action="store_true", help="events name a device too: identity resolution works")
+    """Measure the sections asked for and print the summary; exit code 1 when an action was lost or doubled."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", help=f"sections, comma-separated: {','.join(SECTIONS)}")
+    parser.add_argument("--events", type=int, default=300_000, help="events of each run of the throughput section")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds of the throughput section")
+    parser.add_argument("--quick", action="store_true", help="a fifth of the size, one round")
     arguments = parser.parse_args()
+    chosen = arguments.only.split(",") if arguments.only else list(SECTIONS)
+    if unknown := [name for name in chosen if name not in SECTIONS]:
+        parser.error(f"there is no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     try:
-        kafka = find_kafka(FOLDER / "kafka")
+        kafka = broker()
     except KafkaMissing as error:
         sys.stderr.write(f"the benchmark needs Apache Kafka: {error}\n")
         return 1
+    exact = True
     try:
-        bench = Bench(kafka, arguments.events, devices=arguments.devices)
-        folder, topic = peers.folder(), f"peers{bench.at}"
+        folder = peers.folder()
         if folder is None:
             sys.stderr.write("no peers here: only Polku is measured; POLKU_PEERS names their folder\n")
         else:
             peers.python(folder)
-            schema = peers.schema(folder)
-            create(bench.bootstrap, topic)
-            fill(bench.bootstrap, topic, bench.given, lambda each: peer_value(each, bench.at, schema))
-        for number in range(arguments.rounds):
-            bench.polku(number)
-            if folder is not None:
-                bench.peers(folder, topic)
+            peers.kafka_streams_command(folder)
+        for name in chosen:
+            if importlib.util.find_spec(f"tests.benchmarks.{name}") is None and name in ("recovery", "memory"):
+                continue
+            scale = QUICK if arguments.quick else 1.0
+            rounds = 1 if arguments.quick else arguments.rounds
+            bench = Bench(kafka.bootstrap, folder, arguments.events, rounds, scale)
+            merge(name, SECTIONS[name](bench), bench)
+            exact = exact and bench.exact
     finally:
         kafka.stop()
         shutil.rmtree(FOLDER, ignore_errors=True)
-    medians = bench.medians()
-    compared = ratios(medians)
-    result = {
-        "events": arguments.events,
-        "rounds": arguments.rounds,
-        "devices": arguments.devices,
-        "guarantee": "exactly_once",
-        "expected_actions": bench.expected,
-        "exactly_once": bench.exact,
-        "medians": medians,
-        "ratios": compared,
-        "peers": folder is not None,
-        "machine": {"cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()},
-        "runs": bench.results,
-    }
-    (BUILD / "bench.json").write_text(json.dumps(result, indent=2) + "\n")
-    for what, numbers in medians.items():
-        sys.stdout.write(
-            f"{what:12} {numbers['events_per_s']:>9,.0f} events/s {numbers['cpu_us_per_event']:>7.1f} us\n"
-        )
-    for name, ratio in compared.items():
-        sys.stdout.write(f"{name:28} {ratio}\n")
-    sys.stdout.write(f"exactly once: {bench.exact}; all runs are in build/bench.json\n")
-    return 0 if bench.exact else 1
+    for name, ratio in load()["ratios"].items():
+        sys.stdout.write(f"{name:44} {ratio}\n")
+    sys.stdout.write(f"exactly once: {exact}; everything is in build/bench.json\n")
+    return 0 if exact else 1
 
 
 if __name__ == "__main__":
