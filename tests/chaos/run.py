@@ -90,7 +90,7 @@ def report(rows: list[dict[str, Any]]) -> None:
     partitions: Counter[str] = Counter()
     for row in good:
         partitions.update(row["hits"])
-    table = Table("fault", "hits in an open transaction", "partitions open then")
+    table = Table("fault", "hits in open transactions", "partitions (sinks: calls) open then")
     for name in FAULTS:
         table.add_row(name, str(counted[name]), str(partitions[name]))
     out = Console(width=100)
