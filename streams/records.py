@@ -19,6 +19,7 @@ ANSWERS_WITHIN = 10.0
 """Seconds that brokers which take connections have for their first answer."""
 
 CONNECTS_WITHIN = 3.0
+MAX_PORT = 65_535
 """Seconds in which a broker must take a connection."""
 
 
@@ -76,7 +77,10 @@ def find_broker(settings: Settings) -> None:
 def _connects(address: str) -> bool:
     host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((host.strip("[]") or address, int(port) if host else 9092), CONNECTS_WITHIN):
+        number = int(port) if host else 9092
+        if number > MAX_PORT:
+            return False  # the resolver would take its last 16 bits, and perhaps find another broker
+        with socket.create_connection((host.strip("[]") or address, number), CONNECTS_WITHIN):
             return True
     except (OSError, ValueError, OverflowError):
         return False
