@@ -19,8 +19,9 @@ ANSWERS_WITHIN = 10.0
 """Seconds that brokers which take connections have for their first answer."""
 
 CONNECTS_WITHIN = 3.0
-MAX_PORT = 65_535
 """Seconds in which a broker must take a connection."""
+
+MAX_PORT = 65_535
 
 
 # Not called as a method: the interpreter's short way there overlooks that the client failed and returned all the same.
