@@ -68,7 +68,6 @@ def worker(  # noqa: PLR0913, PLR0917 - a parameter for each flag
     """
     from streams.commands_kafka import settings_of  # noqa: PLC0415 - these imports take half a second that --help
     from streams.devbroker import EmbeddedBroker  # noqa: PLC0415 - and the other commands need not pay
-    from streams.worker import run_worker  # noqa: PLC0415 - as above
 
     if definitions is not None and not definitions.is_dir():
         raise UsageError(f"--definitions {definitions}: there is no such folder")
@@ -80,6 +79,8 @@ def worker(  # noqa: PLR0913, PLR0917 - a parameter for each flag
         from streams.supervisor import run_supervisor  # noqa: PLC0415 - as above
 
         raise typer.Exit(run_supervisor(settings))
+    from streams.worker import run_worker  # noqa: PLC0415 - as above; a supervisor needs no Faust
+
     if not embedded:
         raise typer.Exit(run_worker(settings))
     if bootstrap is not None:
