@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import msgspec
 import pytest
 
 from schemas.journal import OUTCOMES, TOUCHPOINTS, Activate, Mark, Origins, Stop, TaskMark
-from streams.engine.partition import Meta, Output, Partition
+from streams.engine.partition import CACHED_BASE, CACHED_FACTOR, Meta, Output, Partition
 from streams.engine.profile import FORMAT, Profile, StateError, decode, encode
 from streams.engine.rules import UnknownDefinition
 from streams.engine.store import MemoryStore
@@ -222,3 +223,51 @@ def test_what_is_not_collected_yet_is_not_trimmed() -> None:
     assert decode(one.store.states["customer:ann"]).total(None) == 2
     one.partition.trim(0)
     assert one.partition._cache == {}
+
+
+# ---- the cache
+
+
+class Counting(MemoryStore):
+    """A store that counts what is loaded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loads: Counter[str] = Counter()
+
+    def load(self, profile: str) -> tuple[bytes, int] | None:
+        """Count, and load."""
+        self.loads[profile] += 1
+        return super().load(profile)
+
+
+LIMIT = 100_000
+
+
+def test_the_cache_is_bounded_by_bytes_and_keeps_what_is_used() -> None:
+    """Of a thousand profiles, each used once, and one used all the time, that one is loaded once."""
+    one = One()
+    one.store = Counting()
+    one.partition = Partition(0, 1, KNOWN, one.store)
+    largest = 0
+    for number in range(1000):
+        one.read(_hello(f"customer:{number}", number), event("customer:hot", f"hot-{number}", "hello", START + number))
+        one.commit()
+        one.partition.trim(LIMIT)
+        cached = one.partition._cache.keys() | one.partition._older.keys()
+        largest = max(largest, sum(CACHED_BASE + CACHED_FACTOR * len(one.store.states[name]) for name in cached))
+    assert LIMIT / 2 < largest < LIMIT + 2 * (CACHED_BASE + CACHED_FACTOR * 2000)
+    assert set(one.store.loads.values()) == {1}
+    for names in (one.partition._sizes, one.partition._timers._alarms):
+        assert names.keys() <= cached
+    one.read(event("customer:0", "back", at=START + 1000), event("customer:999", "back", at=START + 1000))
+    assert (one.store.loads["customer:0"], one.store.loads["customer:999"]) == (2, 1)
+
+
+def test_one_profile_larger_than_the_cache_is_not_kept() -> None:
+    """Nor is a batch that takes more than all of it: what has been committed goes."""
+    one = One()
+    one.read(_hello("customer:ann", 0))
+    one.commit()
+    one.partition.trim(1)
+    assert one.partition._cache | one.partition._older == {}
