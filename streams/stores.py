@@ -124,7 +124,7 @@ class Resources:
         options = Options(raw_mode=True)
         options.create_missing_column_families(True)
         options.set_block_based_table_factory(table)
-        options.set_compression_type(DBCompressionType.lz4())
+        options.set_compression_type(DBCompressionType.none())
         options.set_write_buffer_manager(self._buffers)
         options.set_write_buffer_size(16 << 20)
         options.set_atomic_flush(True)  # without a log, this is what keeps column families together

@@ -249,7 +249,7 @@ def test_the_cache_is_bounded_by_bytes_and_keeps_what_is_used() -> None:
     one = One()
     one.store = Counting()
     one.partition = Partition(0, 1, KNOWN, one.store)
-    largest = 0
+    largest = 0.0
     for number in range(1000):
         one.read(_hello(f"customer:{number}", number), event("customer:hot", f"hot-{number}", "hello", START + number))
         one.commit()
