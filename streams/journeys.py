@@ -59,8 +59,10 @@ class JourneysTask(Task):
         self.forget()
 
     def forget(self) -> None:
-        """Drop the machine; the store keeps, since it holds only what was committed."""
+        """Drop the machine; the store keeps, since it holds only what was committed, unless it failed itself."""
         self._partition = None
+        if self._store is not None and self._store.failed:
+            self.release()
         self._announced: dict[str, tuple[int, str]] = {}
         self._origins_written: list[int] = []
         self._marked, self._marked_at = 0, 0.0

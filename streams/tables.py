@@ -19,7 +19,7 @@ from mode import Service
 from schemas.journal import partition_of
 from streams.engine.store import MemoryStore
 from streams.settings import StoreKind
-from streams.stores import PartitionStore, Resources, RocksStore
+from streams.stores import ChangelogShorter, PartitionStore, Resources, RocksStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,6 +153,7 @@ async def recover(settings: Settings, changelog: TopicPartition, store: Partitio
         if store.offset > end:
             raise ChangelogShorter(changelog, store.offset, end)
         consumer.seek(changelog, max(begin, store.offset))
+        bulk = not store.offset
         read = 0
         # Logs end in control records, so the position tells, not the last record.
         while (position := await consumer.position(changelog)) < end:
@@ -161,23 +162,14 @@ async def recover(settings: Settings, changelog: TopicPartition, store: Partitio
             if not records:
                 continue
             read += len(records)
-            store.ingest([(record.key, record.value) for record in records], await consumer.position(changelog))
+            pairs = [(record.key, record.value) for record in records]
+            store.ingest(pairs, await consumer.position(changelog), bulk=bulk)
             await asyncio.sleep(0)
         if position > store.offset:
             store.ingest([], position)
     finally:
         await consumer.stop()
     return read
-
-
-class ChangelogShorter(Exception):
-    """The local store includes more than the changelog holds: records were lost, or it is another cluster's."""
-
-    def __init__(self, changelog: TopicPartition, stored: int, end: int) -> None:
-        super().__init__(
-            f"the local store includes {changelog.topic}-{changelog.partition} up to {stored}, which ends at {end}: "
-            "the topic lost records or is another cluster's; find out, then delete the store's folder"
-        )
 
 
 class Recovery(Service):

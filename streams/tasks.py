@@ -26,7 +26,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from streams import logs
 from streams.inbox import Inbox
 from streams.pace import Pace
-from streams.stores import StoreBusy
+from streams.stores import ChangelogShorter, StoreError
 from streams.transactions import Doubtful, Fenced, Outbox, Refused, lane_for
 
 if TYPE_CHECKING:
@@ -196,16 +196,16 @@ class Task(ABC):
                 began = time.monotonic()
                 await self._serve()
                 return
-            except (Refused, OutsideLog) as error:
+            except (Refused, OutsideLog, ChangelogShorter) as error:
                 await self._stop(error)
                 return
             except Fenced:
                 cause = "fenced"
             except Doubtful as error:
                 cause = error.cause
-            except StoreBusy as error:
-                cause = "StoreBusy"
-                log.warning("the local store is taken", task=self._name, error=str(error))
+            except StoreError as error:
+                cause = type(error).__name__
+                log.warning("the local store cannot be used", task=self._name, error=str(error))
             except (KafkaError, TimeoutError, IllegalStateError, OSError) as error:
                 cause = type(error).__name__
             except Exception as error:  # noqa: BLE001 - whatever it is, the partition must not go on

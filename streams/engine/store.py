@@ -7,7 +7,7 @@ then or earlier; timers that no state stands behind any more may be left, and ar
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Protocol
 
@@ -56,7 +56,7 @@ class MemoryStore:
     """A store in memory; `offset` and `meta` are kept for whoever reads them back."""
 
     def __init__(self) -> None:
-        self.offset = 0
+        self.offset, self.failed = 0, False
         self.meta: bytes | None = None
         self.states: dict[str, bytes] = {}
         self._alarms: dict[str, int] = {}
@@ -102,7 +102,13 @@ class MemoryStore:
             self.meta = output.meta
         self.offset = offset
 
-    def ingest(self, records: Iterable[tuple[bytes, bytes | None]], offset: int) -> None:
+    def ingest(
+        self,
+        records: Iterable[tuple[bytes, bytes | None]],
+        offset: int,
+        *,
+        bulk: bool = False,  # noqa: ARG002 - what is replaced is at hand
+    ) -> None:
         """Keep states by profile (None: gone) as the changelog has them, and the offset they include."""
         for key, state in records:
             if key == META_KEY:
@@ -110,7 +116,7 @@ class MemoryStore:
                 continue
             profile = key.decode()
             self._bytes += len(state or b"") - len(self.states.pop(profile, b""))
-            self._alarms.pop(profile, None)
+            self._set((self._alarms.pop(profile, 0), profile), stands=False)
             if state is not None:
                 self.states[profile] = state
                 if wake := wake_of(state):
@@ -124,7 +130,9 @@ class MemoryStore:
         elif timer not in self._live:
             self._live.add(timer)
             if timer[0] <= self._asked:
-                insort(self._sorted, timer)
+                place = bisect_left(self._sorted, timer)
+                if self._sorted[place : place + 1] != [timer]:  # else it was dropped, and stands again
+                    self._sorted.insert(place, timer)
             else:
                 heappush(self._heap, timer)
                 if len(self._heap) > SLACK + 2 * len(self._live):
