@@ -90,9 +90,6 @@ class Standbys:
                     self._give_up(tp.partition, "its store does not fit the changelog")
             except (KafkaError, OSError) as error:
                 say("partitions cannot be kept warm at the moment", error=f"{type(error).__name__}: {error}")
-                for partition, store in list(self._stores.items()):
-                    if store.failed:
-                        self._stores.pop(partition).close()
                 await asyncio.sleep(FAILED_SECONDS)
 
     def _give_up(self, partition: int, error: object) -> None:

@@ -52,7 +52,7 @@ class FakeConsumer:
 class Full(MemoryStore):
     """A store whose disk is full."""
 
-    def ingest(self, *_: Any) -> None:
+    def ingest(self, *_: Any, **__: Any) -> None:
         """Fail."""
         raise StoreFailed("no space left")
 
