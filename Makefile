@@ -8,7 +8,7 @@ SEED ?= 1
 SCHEDULES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format generate chaos bench kafka lock clean
+.PHONY: help demo test check format generate chaos bench soak kafka lock clean
 
 help: ## what this file can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ chaos: $(STAMP) ## faults while touchpoints flow, and what the oracle says: make
 
 bench: $(STAMP) ## speed, latency and cost beside other engines; writes build/bench.json
 	$(BIN)/python -m tests.benchmarks.run $(ARGS)
+
+soak: $(STAMP) ## 10 million touchpoints through one worker: memory stays flat, each action is there once
+	$(BIN)/python -m tests.benchmarks.soak $(ARGS)
 
 kafka: $(STAMP) ## a real Apache Kafka in the foreground; prints its address
 	@$(BIN)/python -m tests.support.kafka

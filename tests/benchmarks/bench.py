@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from tests.benchmarks.events import delete, expected_actions, fill
 from tests.support.kafka import BUILD, ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from tests.benchmarks.events import Sample
 
@@ -84,10 +85,9 @@ class Installation:
 
     def count_actions(self, given: Sequence[Sample]) -> dict[str, Any]:
         """Count the committed actions; each id must be there once, and as many as the rules say."""
-        found = records(self.bench.bootstrap, f"{self.prefix}actions.web")
-        ids = [decode_action(message.value()).action_id for message in found]
-        self.bench.exact = self.bench.exact and len(ids) == len(set(ids)) == expected_actions(given)
-        return {"actions": len(ids), "actions_twice": len(ids) - len(set(ids))}
+        count, different = count_actions(self.bench.bootstrap, self.prefix)
+        self.bench.exact = self.bench.exact and count == different == expected_actions(given)
+        return {"actions": count, "actions_twice": count - different}
 
     def remove(self) -> None:
         """Delete its topics, so that one run does not weigh on the next."""
@@ -107,8 +107,28 @@ def last_line(command: Sequence[str], folder: Path, within: float = 600.0) -> di
     return result
 
 
-def records(bootstrap: str, topic: str) -> list[Any]:
-    """Return every committed record of a topic."""
+def with_journeys(folder: Path, journeys: Mapping[str, str]) -> Path:
+    """Return a folder of definitions: these journeys by their names, and the policy and templates of the mini bank."""
+    (folder / "journeys").mkdir(parents=True, exist_ok=True)
+    for part in ("policy.yaml", "templates"):
+        if not (folder / part).exists():
+            (folder / part).symlink_to(DEFINITIONS / part)
+    for name, text in journeys.items():
+        (folder / "journeys" / f"{name}.yaml").write_text(text)
+    return folder
+
+
+def count_actions(bootstrap: str, prefix: str) -> tuple[int, int]:
+    """Return how many committed actions there are for the web, and how many different ids they have."""
+    count, different = 0, set()
+    for message in records(bootstrap, f"{prefix}actions.web"):
+        count += 1
+        different.add(uuid.UUID(decode_action(message.value()).action_id).bytes)
+    return count, len(different)
+
+
+def records(bootstrap: str, topic: str) -> Iterator[Any]:
+    """Yield every committed record of a topic."""
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -121,15 +141,13 @@ def records(bootstrap: str, topic: str) -> list[Any]:
     try:
         partitions = list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
         consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
-        found: list[Any] = []
         ended: set[int] = set()
         while len(ended) < len(partitions):
             for message in consumer.consume(10_000, 0.2):
                 if message.error() is None:
-                    found.append(message)
+                    yield message
                 elif message.error().code() == KafkaError._PARTITION_EOF:
                     ended.add(message.partition())
-        return found
     finally:
         consumer.close()
 

@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from schemas.codec import encode_touchpoint_avro
 from schemas.touchpoint import Touchpoint
-from tests.benchmarks.bench import DEFINITIONS, FOLDER, Bench, Installation, say
+from tests.benchmarks.bench import DEFINITIONS, FOLDER, Bench, Installation, say, with_journeys
 from tests.benchmarks.events import PROPERTIES, TYPES, Sample, polku_value, samples
 from tests.support.installation import committed
 from tests.support.workers import WorkerProcess
@@ -72,23 +72,16 @@ def journeys(bench: Bench) -> dict[str, Any]:
 
 def definitions(count: int) -> Path:
     """Return a folder of so many journeys: pairs of mini bank and watcher, each pair on event types of its own."""
-    folder = FOLDER / f"definitions-{count}"
-    journeys = folder / "journeys"
-    journeys.mkdir(parents=True, exist_ok=True)
-    for part in ("policy.yaml", "templates"):
-        if not (folder / part).exists():
-            (folder / part).symlink_to(DEFINITIONS / part)
-    bank = (DEFINITIONS / "journeys" / "mini_bank.yaml").read_text()
+    bank, journeys = (DEFINITIONS / "journeys" / "mini_bank.yaml").read_text(), {}
     if count == 1:
-        (journeys / "mini_bank.yaml").write_text(bank)
-        return folder
+        journeys["mini_bank"] = bank
     for pair in range(count // 2):
         for name, text in (("mini-bank", bank), ("watcher", WATCHER)):
             own = text.replace(f"journey: {name}", f"journey: {name}-{pair}")
             for kind in TYPES:
                 own = own.replace(f"when: {kind}", f"when: {kind}_{pair}")
-            (journeys / f"{name.replace('-', '_')}_{pair}.yaml").write_text(own)
-    return folder
+            journeys[f"{name.replace('-', '_')}_{pair}"] = own
+    return with_journeys(FOLDER / f"definitions-{count}", journeys)
 
 
 def customers(bench: Bench) -> dict[str, Any]:

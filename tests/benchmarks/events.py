@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import random
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import fastavro
@@ -46,26 +47,37 @@ def samples(events: int, customers: int) -> Iterator[Sample]:
         yield Sample(number, f"c{chance.randrange(customers)}", chance.choice(TYPES))
 
 
-def expected_actions(given: Iterable[Sample]) -> int:
-    """Count the actions by the rules of the mini bank journey, written apart from every program that is measured."""
-    stage: dict[str, str] = {}
-    seen: dict[str, int] = {}
-    shown: set[str] = set()
-    actions = 0
-    for each in given:
+@dataclass(slots=True)
+class Expected:
+    """Counts the actions by the rules of the mini bank journey, written apart from every program that is measured."""
+
+    actions: int = 0
+    _stage: dict[str, str] = field(default_factory=dict)
+    _seen: Counter[str] = field(default_factory=Counter)
+    _shown: set[str] = field(default_factory=set)
+
+    def see(self, each: Sample) -> None:
+        """One event more."""
         who = each.customer
-        seen[who] = seen.get(who, 0) + 1
+        self._seen[who] += 1
         match each.kind:
             case "form_started":
-                stage[who] = "applying"
+                self._stage[who] = "applying"
             case "form_submitted":
-                stage[who] = "done"
-            case "form_abandoned" if stage.get(who) == "applying":
-                actions += 1
-            case "page_viewed" if seen[who] > 1 and who not in shown:
-                shown.add(who)
-                actions += 1
-    return actions
+                self._stage[who] = "done"
+            case "form_abandoned" if self._stage.get(who) == "applying":
+                self.actions += 1
+            case "page_viewed" if self._seen[who] > 1 and who not in self._shown:
+                self._shown.add(who)
+                self.actions += 1
+
+
+def expected_actions(given: Iterable[Sample]) -> int:
+    """Count the actions that these events must give."""
+    expected = Expected()
+    for each in given:
+        expected.see(each)
+    return expected.actions
 
 
 def polku_value(each: Sample, at: int, *, devices: bool) -> bytes:
@@ -118,7 +130,13 @@ def delete(bootstrap: str, part: str) -> None:
 def fill(bootstrap: str, topic: str, given: Iterable[Sample], value: Callable[[Sample], bytes]) -> None:
     """Write the events, keyed by customer, and wait until all are acknowledged."""
     producer = Producer(
-        {"bootstrap.servers": bootstrap, "linger.ms": 20, "queue.buffering.max.messages": 200_000, "acks": "all"}
+        {
+            "bootstrap.servers": bootstrap,
+            "linger.ms": 20,
+            "queue.buffering.max.messages": 200_000,
+            "acks": "all",
+            "enable.idempotence": True,  # a retry keeps a customer's events in order
+        }
     )
     for each in given:
         while True:

@@ -68,9 +68,9 @@ class Installation:
             if worker.runs:
                 worker.stop()
 
-    def settle(self) -> None:
-        """Wait until it is at rest."""
-        settle(self.settings, self.workers)
+    def settle(self, within: float = 120.0) -> None:
+        """Wait until it is at rest, `within` seconds."""
+        settle(self.settings, self.workers, within)
 
 
 def settle(
