@@ -111,8 +111,14 @@ class Watcher:
         self._consumer.close()
 
 
-def pace(bootstrap: str, topic: str, rate: float, values: list[tuple[str, bytes]]) -> list[float]:
-    """Produce at `rate` a second; return the moment of each."""
+def pace(
+    bootstrap: str,
+    topic: str,
+    rate: float,
+    values: list[tuple[str, bytes]],
+    delivered: Callable[[Any, Any], None] | None = None,
+) -> list[float]:
+    """Produce at `rate` a second; return the moment of each. `delivered` gets (error, message) as each has arrived."""
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0, "queue.buffering.max.messages": 1_000_000})
     sent: list[float] = []
     start = time.perf_counter()
@@ -121,7 +127,7 @@ def pace(bootstrap: str, topic: str, rate: float, values: list[tuple[str, bytes]
         while (wait := due - time.perf_counter()) > 0:
             time.sleep(wait)
         sent.append(time.perf_counter())
-        producer.produce(topic, key=key, value=value)
+        producer.produce(topic, key=key, value=value, on_delivery=delivered)
         producer.poll(0)
     producer.flush(30)
     return sent

@@ -159,9 +159,16 @@ def costs(results: dict[str, Any], plot: Callable[[str, str], str]) -> Iterator[
     yield plot("costs", bars("CPU per event", drawn))
 
 
+OTHERS = (
+    ("timers", "## Timers: from due until a `read_committed` consumer has the action\n"),
+    ("recovery", "## Recovery\n"),
+    ("memory", "## Memory\n"),
+)
+
+
 def others(results: dict[str, Any]) -> Iterator[str]:
     """Yield what other programs measured, as they say it."""
-    for name, title in (("recovery", "## Recovery\n"), ("memory", "## Memory\n")):
+    for name, title in OTHERS:
         if name in results:
             yield title
             rows = [[key.replace("_", " "), shown(value)] for key, value in results[name].items() if key != "ratios"]

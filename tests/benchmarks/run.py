@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streams.devbroker import answers
-from tests.benchmarks import costs, latency, peers, throughput
+from tests.benchmarks import costs, latency, peers, throughput, timers
 from tests.benchmarks.bench import FOLDER, Bench, last_line, say
 from tests.support.kafka import BUILD, ROOT, ExternalKafka, KafkaMissing, start_kafka
 
@@ -62,6 +62,7 @@ SECTIONS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "anonymous": costs.anonymous,
     "partitions": costs.partitions,
     "processes": costs.processes,
+    "timers": timers.section,
     "recovery": program("recovery"),
     "memory": program("memory"),
 }

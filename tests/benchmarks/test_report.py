@@ -26,6 +26,7 @@ RESULTS: dict[str, Any] = {
     "journeys": {"1": SPEED, "2": SPEED, "100": SPEED | {"cpu_us_per_event": 13.574}},
     "customers": {"10000": SPEED, "1000000": SPEED | {"cpu_us_per_event": 14.808}},
     "anonymous": {"0.5": SPEED},
+    "timers": {"p99_ms": 1234.5},
 }
 
 
@@ -46,7 +47,17 @@ def test_the_page_shows_them() -> None:
         return f"![{name}]"
 
     text = "\n".join(page(RESULTS | {"ratios": {"journeys_vs_quix": 3.0}}, plot))
-    for expected in ("abc1234", "2026-11-23 12:00 UTC", "43,210", "12.3 µs", "10,001", "50%", "1,000,000", "| 3.00 |"):
+    for expected in (
+        "abc1234",
+        "2026-11-23 12:00 UTC",
+        "43,210",
+        "12.3 µs",
+        "10,001",
+        "50%",
+        "1,000,000",
+        "| 3.00 |",
+        "1,234.5",
+    ):
         assert expected in text
     assert set(drawn) == {"throughput", "cpu", "latency", "costs"}
     assert len(drawn["throughput"].findall("{*}rect")) == 2
