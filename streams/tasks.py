@@ -214,7 +214,9 @@ class Task(ABC):
             in_doubt = time.monotonic()
             self.metrics.restarts.labels(self.agent, cause).inc()
             lasted = in_doubt - began > 10 * BACKOFF[1]
-            backoff = BACKOFF[0] if lasted else min(BACKOFF[1], 2 * backoff)
+            before, backoff = backoff, BACKOFF[0] if lasted else min(BACKOFF[1], 2 * backoff)
+            if before < backoff == BACKOFF[1]:
+                log.error("a task begins again and again", task=self._name, position=self.position, cause=cause)
             self._become(State.WAITING)
             self._parked.set()
             await self._drop()

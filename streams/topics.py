@@ -30,7 +30,11 @@ class Cleanup(StrEnum):
 
 
 class Clock(StrEnum):
-    """Whose time a record carries: the broker's on arrival (the origins and the journal need it), or the producer's."""
+    """Whose time a record carries: the broker's on arrival, or the producer's.
+
+    The origins and the journal need the broker's. So do all others: a broker refuses records whose producer's clock is
+    an hour ahead of its own, so a worker with such a clock could write nothing.
+    """
 
     APPEND = "LogAppendTime"
     CREATE = "CreateTime"
@@ -45,7 +49,7 @@ class TopicSpec:
     value: str
     partitions: int
     cleanup: Cleanup = Cleanup.DELETE
-    clock: Clock = Clock.CREATE
+    clock: Clock = Clock.APPEND
     retention: int = LONG
 
     def config(self) -> dict[str, str]:
@@ -157,23 +161,34 @@ class Topics:
 
     def action_spec(self, channel: str) -> TopicSpec:
         """Return the shape of one channel's topic."""
-        return TopicSpec(self.actions(channel), "customer", "Action", self.journal_partitions)
+        return self._spec(self.actions(channel), "customer", "Action", self.journal_partitions)
 
     def specs(self, channels: Iterable[str] = CHANNELS) -> list[TopicSpec]:
         """Return every topic, the origins first."""
-        count = self.journal_partitions
-        compact, clock = Cleanup.COMPACT, self.clock
+        count, compact = self.journal_partitions, Cleanup.COMPACT
         return [
-            TopicSpec(self.touchpoints, "the producer's", "Touchpoint", self.touchpoints_partitions, clock=clock),
-            TopicSpec(self.outcomes, "profile", "Outcome", self.outcomes_partitions, clock=clock),
-            TopicSpec(self.journal, "profile", "journal entry", count, clock=clock, retention=LONGEST),
+            self._spec(self.touchpoints, "the producer's", "Touchpoint", self.touchpoints_partitions),
+            self._spec(self.outcomes, "profile", "Outcome", self.outcomes_partitions),
+            self._spec(self.journal, "profile", "journal entry", count, retention=LONGEST),
             *(self.action_spec(channel) for channel in channels),
-            TopicSpec(self.withdrawn, "action id", "Withdrawal", count, compact),
-            TopicSpec(self.suppressions, "address hash", "Suppression", count, compact),
-            TopicSpec(self.identities, "identifier", "Identity", count, compact),
-            TopicSpec(self.decisions, "customer", "Decision", count),
-            TopicSpec(self.changelog, "profile", "state", count, compact),
-            TopicSpec(self.definitions, "kind/name/version", "definition", 1, compact),
-            TopicSpec(self.dead_touchpoints, "original key", "original bytes", self.touchpoints_partitions),
-            TopicSpec(self.dead_actions, "original key", "original bytes", count),
+            self._spec(self.withdrawn, "action id", "Withdrawal", count, compact),
+            self._spec(self.suppressions, "address hash", "Suppression", count, compact),
+            self._spec(self.identities, "identifier", "Identity", count, compact),
+            self._spec(self.decisions, "customer", "Decision", count),
+            self._spec(self.changelog, "profile", "state", count, compact),
+            self._spec(self.definitions, "kind/name/version", "definition", 1, compact),
+            self._spec(self.dead_touchpoints, "original key", "original bytes", self.touchpoints_partitions),
+            self._spec(self.dead_actions, "original key", "original bytes", count),
         ]
+
+    def _spec(
+        self,
+        name: str,
+        key: str,
+        value: str,
+        partitions: int,
+        cleanup: Cleanup = Cleanup.DELETE,
+        *,
+        retention: int = LONG,
+    ) -> TopicSpec:
+        return TopicSpec(name, key, value, partitions, cleanup, self.clock, retention)

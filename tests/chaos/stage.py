@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
 import random
 import shutil
 import time
@@ -21,7 +22,7 @@ from tests.chaos.programs import SteppedClock, worker
 from tests.support import oracle
 from tests.support.faults import Traffic, freeze_in_transaction, written
 from tests.support.forked import Forked, Shim
-from tests.support.installation import Installation
+from tests.support.installation import Installation, committed
 from tests.support.randomlog import DEFINITIONS, Shape
 from tests.support.workers import WorkerProcess
 
@@ -31,6 +32,8 @@ TASKS = sum(PARTITIONS.values())
 # Short, so that a schedule is: a worker that says nothing for 3 s is taken for dead.
 SESSION = 3.0
 OPTIONS = {"session_timeout": SESSION, "heartbeat_interval": 0.4, "transaction_timeout": 4.0, "fetch_wait": 0.1}
+# Shares of the schedules whose workers are known to their group by name, and in which each partition has a standby.
+NAMED, WITH_STANDBYS = 0.5, 0.3
 RATE = 800.0
 CUSTOMERS = 400
 ENDLESS = 1_000_000
@@ -90,8 +93,8 @@ class Stage:
     poison: list[bytes | None] = field(default_factory=list)
     admin: AdminClient = field(init=False)
     definitions: Path = field(init=False)
+    named: bool = field(init=False)
     sinks: Sinks = field(init=False)
-    dump: oracle.Dump | None = None
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
@@ -101,6 +104,10 @@ class Stage:
             shutil.copytree(DEFINITIONS, folder)
             for each in more:
                 shutil.copytree(HERE / each, folder / "journeys", dirs_exist_ok=True)
+        # How members are known to their group, and whether others keep warm copies, is none of the faults' business.
+        manner = random.Random(f"manner of {self.seed}")
+        self.named = manner.random() < NAMED
+        self.options["standbys"] = int(manner.random() < WITH_STANDBYS)
         options = {name.upper(): str(value) for name, value in (self.options | PARTITIONS).items()}
         self.installation = Installation(
             self.cluster.broker.bootstrap, f"s{self.seed}-{time.time_ns() % 10**9}.", now, self.folder, options
@@ -137,6 +144,7 @@ class Stage:
             group=installation.settings.group,
             definitions=installation.definitions,
             data_dir=seat.data,
+            instance=f"seat-{seat.number}" if self.named else None,
             **self.options,
             **PARTITIONS,
         )
@@ -195,6 +203,20 @@ class Stage:
             seat.sitting.thaw()
             seat.sitting.terminate()
         return [seat.sitting.stop() for seat in running]
+
+    def testify(self) -> None:
+        """Keep what a person needs to find out why a schedule failed, beside the logs.
+
+        Of each worker what it says of its tasks and its metrics; of the group its offsets; of the topics all records.
+        """
+        settings = self.installation.settings
+        for seat in self.running:
+            seat.sitting.thaw()
+            said = f"{seat.sitting.get('readyz')}\n{seat.sitting.get('metrics')}"
+            (self.folder / f"seat-{seat.number}.txt").write_text(said)
+        offsets = committed(settings.bootstrap, settings.group)
+        (self.folder / "offsets.txt").write_text("\n".join(f"{place} {at}" for place, at in sorted(offsets.items())))
+        (self.folder / "records.pickle").write_bytes(pickle.dumps(oracle.dump(settings, self.definitions).records))
 
     def clear(self) -> None:
         """End whatever still runs, and remove what the schedule left on disk and on the broker."""

@@ -45,6 +45,7 @@ def test_topics_are_made_as_they_must_be(kafka_bootstrap: str, topic_prefix: str
     ("topic", "name", "value"),
     [
         ("touchpoints", "message.timestamp.type", "CreateTime"),
+        ("actions.email", "message.timestamp.type", "CreateTime"),
         ("journal", "cleanup.policy", "compact"),
         ("profiles-changelog", "cleanup.policy", "delete"),
         ("journal", "retention.ms", "3600000"),
