@@ -110,7 +110,7 @@ class Settings(BaseSettings):
     stop_timeout: Annotated[float, Field(gt=0)] = 20.0
 
     transactions_per_second: Annotated[float, Field(ge=0)] = Field(
-        400, description="transactions a worker begins per second at most, its tasks in turn; 0: without a limit"
+        300, description="transactions a worker begins per second at most, its tasks in turn; 0: without a limit"
     )
 
     # Local state

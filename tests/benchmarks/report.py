@@ -167,21 +167,17 @@ OTHERS = (
 
 
 def others(results: dict[str, Any]) -> Iterator[str]:
-    """Yield what other programs measured, as they say it."""
+    """Yield what recovery takes by the number of profiles, and memory; and how late timers are."""
     for name, title in OTHERS:
-        if name in results:
-            yield title
-            rows = [[key.replace("_", " "), shown(value)] for key, value in results[name].items() if key != "ratios"]
-            yield table(["", ""], rows)
-
-
-def shown(value: object) -> str:
-    """Return a value as a reader likes it."""
-    if isinstance(value, dict):
-        return "; ".join(f"{key.replace('_', ' ')} {shown(each)}" for key, each in value.items())
-    if isinstance(value, list):
-        return ", ".join(map(shown, value))
-    return f"{value:,}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+        if name not in results:
+            continue
+        columns = [results[name]] if name == "timers" else list(results[name].values())
+        keys = [key for key, value in columns[0].items() if isinstance(value, int | float)]
+        yield title
+        yield table(
+            ["", *("" for _ in columns)],
+            [[key.replace("_", " "), *(f"{each[key]:,}" for each in columns)] for key in keys],
+        )
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

@@ -8,7 +8,6 @@ make bench ARGS="--only throughput,latency --rounds 3 --events 600000"
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import platform
@@ -25,7 +24,7 @@ from tests.benchmarks.bench import FOLDER, Bench, last_line, say
 from tests.support.kafka import BUILD, ROOT, ExternalKafka, KafkaMissing, start_kafka
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tests.support.kafka import Kafka
 
@@ -33,15 +32,18 @@ RESULTS = BUILD / "bench.json"
 QUICK = 0.2
 # Half of what one worker does is asked of both programs when no throughput was measured.
 CAPACITY = 24_000.0
+RECOVERED, REMEMBERED = (10_000, 100_000, 1_000_000), (2_000_000,)
 
 
-def program(name: str) -> Callable[[Bench], dict[str, Any]]:
-    """Return a section that is a program of its own and prints a line of JSON."""
+def program(name: str, profiles: Sequence[int]) -> Callable[[Bench], dict[str, Any]]:
+    """Return a section that is a program of its own and prints a line of JSON, for each number of profiles."""
 
     def section(bench: Bench) -> dict[str, Any]:
-        command = [sys.executable, "-m", f"tests.benchmarks.{name}", f"--bootstrap={bench.bootstrap}"]
-        found = last_line(command, ROOT, within=1200)
-        say({"what": name} | found)
+        found = {}
+        for count in map(bench.sized, profiles):
+            command = [sys.executable, "-m", f"tests.benchmarks.{name}", f"--bootstrap={bench.bootstrap}"]
+            found[str(count)] = last_line([*command, f"--profiles={count}"], ROOT, within=1200)
+            say({"what": name} | found[str(count)])
         return {name: found}
 
     return section
@@ -63,8 +65,8 @@ SECTIONS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "partitions": costs.partitions,
     "processes": costs.processes,
     "timers": timers.section,
-    "recovery": program("recovery"),
-    "memory": program("memory"),
+    "recovery": program("recovery", RECOVERED),
+    "memory": program("memory", REMEMBERED),
 }
 
 
@@ -76,8 +78,15 @@ def ratios(results: dict[str, Any]) -> dict[str, float]:
     if "latency" in results:
         found |= latency.ratios(results)
     found |= costs.ratios(results)
-    found |= results.get("recovery", {}).get("ratios", {})
+    if "recovery" in results:
+        found["recovery_vs_read"] = largest(results["recovery"])["recovery_vs_read"]
     return found
+
+
+def largest(found: dict[str, Any]) -> dict[str, Any]:
+    """Return what was measured with most profiles."""
+    result: dict[str, Any] = found[max(found, key=int)]
+    return result
 
 
 def load() -> dict[str, Any]:
@@ -164,8 +173,6 @@ def main() -> int:
             peers.python(folder)
             peers.kafka_streams_command(folder)
         for name in chosen:
-            if importlib.util.find_spec(f"tests.benchmarks.{name}") is None and name in ("recovery", "memory"):
-                continue
             scale = QUICK if arguments.quick else 1.0
             rounds = 1 if arguments.quick else arguments.rounds
             bench = Bench(kafka.bootstrap, folder, arguments.events, rounds, scale)

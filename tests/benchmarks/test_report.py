@@ -27,6 +27,7 @@ RESULTS: dict[str, Any] = {
     "customers": {"10000": SPEED, "1000000": SPEED | {"cpu_us_per_event": 14.808}},
     "anonymous": {"0.5": SPEED},
     "timers": {"p99_ms": 1234.5},
+    "recovery": {"10": {"profiles": 10, "read_per_s": 7_654_321, "runs": []}},
 }
 
 
@@ -47,17 +48,7 @@ def test_the_page_shows_them() -> None:
         return f"![{name}]"
 
     text = "\n".join(page(RESULTS | {"ratios": {"journeys_vs_quix": 3.0}}, plot))
-    for expected in (
-        "abc1234",
-        "2026-11-23 12:00 UTC",
-        "43,210",
-        "12.3 µs",
-        "10,001",
-        "50%",
-        "1,000,000",
-        "| 3.00 |",
-        "1,234.5",
-    ):
-        assert expected in text
+    expected = ["abc1234", "2026-11-23 12:00 UTC", "43,210", "12.3 µs", "10,001", "50%", "1,000,000", "| 3.00 |"]
+    assert [each for each in [*expected, "7,654,321", "1,234.5"] if each not in text] == []
     assert set(drawn) == {"throughput", "cpu", "latency", "costs"}
     assert len(drawn["throughput"].findall("{*}rect")) == 2

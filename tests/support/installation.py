@@ -118,13 +118,14 @@ def reader(settings: Settings, group: str = "look") -> Consumer:
 
 def origins_read(settings: Settings) -> bool:
     """Whether the group has committed the end of each origin partition that holds anything."""
-    consumer = reader(settings, settings.group)
+    # Asked of the admin interface: a consumer would be told to wait while any transaction has an offset in it.
+    offsets = committed(settings.bootstrap, settings.group)
+    consumer = reader(settings)
     try:
         for name in Topics.of(settings).origins:
-            partitions = consumer.list_topics(name, timeout=10).topics[name].partitions
-            for tp in consumer.committed([TopicPartition(name, each) for each in partitions], timeout=10):
-                low, high = consumer.get_watermark_offsets(tp, timeout=10)
-                if high > low and tp.offset < high:
+            for partition in consumer.list_topics(name, timeout=10).topics[name].partitions:
+                low, high = consumer.get_watermark_offsets(TopicPartition(name, partition), timeout=10)
+                if high > low and offsets.get((name, partition), 0) < high:
                     return False
         return True
     finally:
