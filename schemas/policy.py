@@ -4,12 +4,33 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from schemas.zones import UTC, zone
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 EventType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]{0,199}$", examples=["form_started", "order.placed"])]
 DurationText = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}(s|m|h|d|w)$", examples=["30m", "24h", "30d"])]
+
+
+def wrong(message: str, way_out: str) -> PydanticCustomError:
+    """What a validator raises for a value that its type does not rule out: the rule broken, and the way out."""
+    return PydanticCustomError("wrong", "{message}; {way_out}", {"message": message, "way_out": way_out})
+
+
+def _zone(name: str) -> str:
+    if zone(name) is None:
+        raise wrong(f"there is no time zone '{name}'", "write an IANA name, such as 'Europe/Helsinki'")
+    return name
+
+
+TimeZone = Annotated[
+    str,
+    AfterValidator(_zone),
+    Field(description="IANA time zone of customers without the trait time_zone", examples=["Europe/Helsinki"]),
+]
 
 
 class Model(BaseModel):
@@ -69,3 +90,4 @@ class Policy(Model):
     channels: dict[Word, Channel]
     actions: dict[Word, ActionKind]
     holds: dict[Name, Hold] = {}
+    time_zone: TimeZone = UTC

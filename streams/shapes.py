@@ -144,6 +144,8 @@ def _sentence(error: str, context: dict[str, Any], key: str, value: Any, found: 
         return f"an action is one kind with its parameters, and this has {context['count']} keys", (
             "write '- <kind>: {<parameter>: <value>}', one list item for each action; indent the parameters deeper"
         )
+    if error == "wrong":
+        return context["message"], context["way_out"]
     if error == "literal_error":
         allowed = re.findall(r"'([^']*)'", str(context.get("expected", "")))
         return f"'{value}' is no value of '{key}'", choose(str(value), allowed)
