@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from streams.engine.gates import COOKIE, is_open
+from streams.engine.gates import COOKIE
+from streams.engine.holds import is_open
 from streams.reasons import after
 from streams.terminal import moment, plural
 

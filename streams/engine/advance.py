@@ -18,7 +18,7 @@ from schemas.touchpoint import (
     CONTACT_FORBIDDEN,
     PROFILE_UPDATED,
 )
-from streams.engine import bounds, gates, identity, journeys
+from streams.engine import bounds, contacts, gates, holds, identity, journeys, waiting
 from streams.engine.ids import digest, uuid5
 from streams.engine.merge import consent_rank, settle
 from streams.engine.profile import Case, Consent, Profile, Trait, remember
@@ -68,7 +68,7 @@ def _outcome(profile: Profile, entry: Outcome, now: int, rules: Rules, step: Ste
         step.stats.duplicates += 1
         return
     contact = profile.contacts.get(entry.action_id)
-    gates.outcome(profile, entry, now, step)
+    contacts.outcome(profile, entry, now, step)
     if contact is not None and entry.kind in {"unsubscribed", "complained"}:
         _consent(profile, contact.purpose, Consent(False, min(entry.at, now), entry.outcome_id), rules)
         settle(profile, rules, now, step)
@@ -101,9 +101,9 @@ def _event(profile: Profile, event: Event, now: int, rules: Rules, step: Step) -
     if kind in rules.holds_by_type:
         _cases(profile, event, now, rules, step)
     stirred = kind in rules.types and journeys.on_event(profile, event, now, rules, step)
-    if profile.cases and gates.any_held(profile):
+    if profile.cases and waiting.any_held(profile):
         # Not only when a case closes: a merge or a new policy may end a hold, and send nothing themselves.
-        gates.release(profile, rules, now, step)
+        waiting.release(profile, rules, now, step)
     return stirred
 
 
@@ -117,7 +117,7 @@ def _understand(profile: Profile, event: Event, now: int, rules: Rules, step: St
     if event.type == PROFILE_UPDATED:
         _traits(profile, event, at, now, step, known=known)
         if profile.contact is not None and not profile.contact.granted:
-            gates.suppress(profile, rules, now, step)  # addresses that were not known when contact was forbidden
+            contacts.suppress(profile, rules, now, step)  # addresses that were not known when contact was forbidden
     elif event.type in {CONSENT_GIVEN, CONSENT_WITHDRAWN}:
         word = Consent(event.type == CONSENT_GIVEN, at, event.event_id)
         _consent(profile, str(event.properties.get("purpose")), word, rules, person=known)
@@ -126,7 +126,7 @@ def _understand(profile: Profile, event: Event, now: int, rules: Rules, step: St
         word = Consent(event.type == CONTACT_ALLOWED, at, event.event_id)
         if profile.contact is None or consent_rank(word) > consent_rank(profile.contact):
             profile.contact = word
-            gates.suppress(profile, rules, now, step)
+            contacts.suppress(profile, rules, now, step)
         settle(profile, rules, now, step)
 
 
@@ -167,6 +167,6 @@ def _cases(profile: Profile, event: Event, now: int, rules: Rules, step: Step) -
         if begins:
             profile.cases[key] = Case(max(case.opened, now), case.closed)
             settle(profile, rules, now, step)
-        elif gates.is_open(case):
+        elif holds.is_open(case):
             profile.cases[key] = Case(case.opened, max(case.closed, now))
     bounds.bound_cases(profile)

@@ -1,55 +1,29 @@
 """The gates: every proposed action passes all of them, in order, or is held or refused, and one decision says why.
 
-Everything that keeps an action from being sent lives here. The order of `GATES` is the order of the design: duplicate,
-consent (the purpose's legal basis), do-not-contact, hold, channel choice. Eligibility, frequency caps and quiet hours
-stand between hold and channel, arbitration after channel, once the policy can express them.
+Everything that keeps an action from being sent is called here. The order of `GATES` is the order of the design:
+duplicate, consent (the purpose's legal basis), do-not-contact, hold, channel choice. Eligibility, frequency caps and
+quiet hours stand between hold and channel, arbitration after channel, once the policy can express them. What passed is
+sent by `contacts.emit`; what was held is taken up again by `waiting.release`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from schemas.action import Action, Link, Suppression, Withdrawal
-from schemas.decision import Decision
 from schemas.identifiers import address_hash
-from schemas.journey import PARAMETERS
-from streams.engine.bounds import MAX_CONTACTS, MAX_PARAMS_BYTES, bound_dead, may_hold, size
-from streams.engine.ids import uuid5
-from streams.engine.profile import DELIVERED, EMITTED, FAILED, WITHDRAWN, Case, Contact, Held, Instance, Profile
-from streams.engine.rules import Rules, duration
+from streams.engine.bounds import MAX_CONTACTS, MAX_PARAMS_BYTES, may_hold, size
+from streams.engine.contacts import CONTACT_WINDOW, DAY, PRUNE_AT, emit, prune
+from streams.engine.holds import open_hold
+from streams.engine.profile import DELIVERED, EMITTED, Held, Instance, Profile
+from streams.engine.rules import Rules
+from streams.engine.verdicts import Proposed, Verdict, decide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from streams.engine.step import Step
 
-DAY = 86_400_000
-CONTACT_WINDOW = 31 * DAY  # the longest rolling window of a cap, 30 days, and a day for time zones
-PRUNE_AT = 32  # contacts kept before old ones are looked for
 COOKIE = "cookie/"
-
-
-@dataclass(slots=True)
-class Proposed:
-    """A proposed action on its way through the gates; `channel` and `to` are filled by the channel gate."""
-
-    held: Held
-    instance: Instance
-    basis: str
-    purpose: str
-    channel: str = ""
-    to: str | None = None
-
-
-class Verdict(NamedTuple):
-    """A gate's objection: `verdict` is held or refused."""
-
-    verdict: str
-    gate: str
-    reason: str
-    value: str = ""
-    bound: str = ""
 
 
 def consent_key(purpose: str, rules: Rules, *, person: bool) -> str:
@@ -58,11 +32,6 @@ def consent_key(purpose: str, rules: Rules, *, person: bool) -> str:
     if not person or (kind is not None and kind.consent == "cookie"):
         return COOKIE + purpose
     return purpose
-
-
-def is_open(case: Case) -> bool:
-    """Whether a case is open; opened and closed at the same moment is closed."""
-    return case.opened > case.closed
 
 
 def _duplicate(profile: Profile, proposed: Proposed, _rules: Rules, _now: int) -> Verdict | None:
@@ -129,17 +98,6 @@ def _hold(profile: Profile, proposed: Proposed, rules: Rules, _now: int) -> Verd
     return None
 
 
-def open_hold(profile: Profile, purpose: str, rules: Rules) -> tuple[str, str] | None:
-    """(hold, case) of the first open case that holds this purpose."""
-    for key, case in profile.cases.items():
-        if is_open(case):
-            name, _, number = key.partition("/")
-            hold = rules.policy.holds.get(name)
-            if hold is not None and purpose in hold.holds:
-                return name, number
-    return None
-
-
 def _channel(profile: Profile, proposed: Proposed, rules: Rules, _now: int) -> Verdict | None:
     kind = rules.policy.actions.get(proposed.held.kind)
     if kind is None:
@@ -184,33 +142,6 @@ GATES: tuple[Callable[[Profile, Proposed, Rules, int], Verdict | None], ...] = (
 )
 
 
-def _decide(profile: Profile, proposed: Proposed, verdict: Verdict, now: int, step: Step) -> None:
-    held, instance = proposed.held, proposed.instance
-    step.add(
-        "decisions",
-        Decision(
-            decision_id=uuid5("decision", held.action_id, verdict.verdict, verdict.gate, now),
-            profile=profile.id,
-            customer=profile.customer,
-            verdict=verdict.verdict,
-            gate=verdict.gate,
-            reason=verdict.reason,
-            at=now,
-            action_id=held.action_id,
-            action=held.kind,
-            channel=proposed.channel or None,
-            purpose=proposed.purpose,
-            journey=instance.journey,
-            journey_version=instance.version,
-            instance_id=instance.id,
-            stage=held.stage,
-            event_id=held.event_id,
-            value=verdict.value or None,
-            bound=verdict.bound or None,
-        ),
-    )
-
-
 def propose(profile: Profile, instance: Instance, held: Held, rules: Rules, now: int, step: Step) -> None:
     """Send the action, hold it or refuse it; one decision in each case."""
     if len(profile.contacts) > PRUNE_AT:
@@ -226,175 +157,7 @@ def propose(profile: Profile, instance: Instance, held: Held, rules: Rules, now:
                     instance.held.append(held)
                 else:
                     verdict = Verdict("refused", "limits", "too-many-held", verdict.value, verdict.bound)
-            _decide(profile, proposed, verdict, now, step)
+            decide(profile, proposed, verdict, now, step)
             return
-    _emit(profile, proposed, rules, now, step)
-    _decide(profile, proposed, Verdict("sent", "all", "passed"), now, step)
-
-
-def _emit(profile: Profile, proposed: Proposed, rules: Rules, now: int, step: Step) -> None:
-    held, instance = proposed.held, proposed.instance
-    kind, channel = rules.policy.actions[held.kind], rules.policy.channels[proposed.channel]
-    params: dict[str, Any] = held.params
-    link = params.get("link")
-    expires = now + duration(str(params.get("expires") or channel.expires))
-    step.add(
-        "actions",
-        Action(
-            action_id=held.action_id,
-            action=held.kind,
-            channel=proposed.channel,
-            profile=profile.id,
-            customer=profile.customer,
-            purpose=proposed.purpose,
-            basis=proposed.basis,
-            journey=instance.journey,
-            journey_version=instance.version,
-            instance_id=instance.id,
-            stage=held.stage,
-            event_id=held.event_id,
-            proposed_at=held.at,
-            expires_at=expires,
-            priority=held.priority,
-            to=proposed.to,
-            template=params.get("template"),
-            link=Link(*link)
-            if isinstance(link, list | tuple)
-            else link
-            if isinstance(link, Link)
-            else Link(link)
-            if link
-            else None,
-            params={name: value for name, value in params.items() if name not in PARAMETERS},
-            traits={name: profile.traits[name].value for name in params.get("traits", ()) if name in profile.traits},
-            reason=str(params.get("reason") or ""),
-            if_uncertain=kind.if_uncertain,
-            standing=channel.standing,
-            traceparent=held.traceparent,
-        ),
-    )
-    profile.contacts[held.action_id] = Contact(
-        at=now,
-        expires=expires,
-        channel=proposed.channel,
-        purpose=proposed.purpose,
-        basis=proposed.basis,
-        journey=instance.journey,
-        instance=instance.id,
-        stage=held.stage,
-        visit=held.visit,
-        profile=profile.id,
-        address=address_hash(proposed.channel, proposed.to) if proposed.to else "",
-        standing=channel.standing,
-        action=held.kind,
-        version=instance.version,
-    )
-
-
-def withdraw(profile: Profile, which: Callable[[str, Contact], bool], reason: str, now: int, step: Step) -> None:
-    """Take back what was emitted and is not yet delivered (a standing action: not yet expired)."""
-    for action_id, contact in profile.contacts.items():
-        pending = contact.status == EMITTED or (contact.standing and contact.status == DELIVERED)
-        if not pending or contact.expires <= now or not which(action_id, contact):
-            continue
-        contact.status = WITHDRAWN
-        step.add(
-            "withdrawals",
-            Withdrawal(
-                action_id=action_id,
-                channel=contact.channel,
-                profile=profile.id,
-                customer=profile.customer,
-                reason=reason,
-                at=now,
-            ),
-        )
-        step.add(
-            "decisions",
-            Decision(
-                decision_id=uuid5("decision", action_id, "withdrawn", reason, now),
-                profile=profile.id,
-                customer=profile.customer,
-                verdict="withdrawn",
-                gate="withdrawal",
-                reason=reason,
-                at=now,
-                action_id=action_id,
-                action=contact.action,
-                channel=contact.channel,
-                purpose=contact.purpose,
-                journey=contact.journey,
-                journey_version=contact.version,
-                instance_id=contact.instance,
-                stage=contact.stage,
-            ),
-        )
-
-
-def any_held(profile: Profile) -> bool:
-    """Whether an action waits for a hold to end. Only a profile with cases can have one."""
-    return any(instance.held for instance in profile.instances.values())
-
-
-def release(profile: Profile, rules: Rules, now: int, step: Step) -> None:
-    """Let what is held pass all gates again, in order of (priority, first proposed, id)."""
-    waiting = [
-        (-held.priority, held.at, held.action_id, instance, held)
-        for instance in profile.instances.values()
-        for held in instance.held
-    ]
-    for instance in profile.instances.values():
-        instance.held = []
-    for _, _, _, instance, held in sorted(waiting, key=lambda item: item[:3]):
-        name = str(held.params["purpose"])
-        if open_hold(profile, name, rules) is not None:
-            instance.held.append(held)
-        else:
-            propose(profile, instance, held, rules, now, step)
-
-
-def drop_held(profile: Profile, instance: Instance, why: str, now: int, step: Step) -> None:
-    """Held actions end with their instance."""
-    for held in instance.held:
-        proposed = Proposed(held, instance, "", str(held.params["purpose"]))
-        _decide(profile, proposed, Verdict("refused", "journey", why), now, step)
-    instance.held = []
-
-
-def outcome(profile: Profile, entry: Any, now: int, step: Step) -> None:
-    """What an outcome means for later actions: the contact's state, and addresses that must not be used again."""
-    contact = profile.contacts.get(entry.action_id)
-    if contact is None:
-        return
-    status = {"delivered": DELIVERED, "failed": FAILED, "expired": FAILED, "bounced": FAILED, "suppressed": FAILED}
-    status["withdrawn"] = WITHDRAWN
-    contact.status = max(contact.status, status.get(entry.kind, contact.status))
-    if contact.address and (entry.kind == "complained" or (entry.kind == "bounced" and entry.permanent)):
-        profile.dead[contact.address] = now
-        bound_dead(profile)
-        step.add(
-            "suppressions",
-            (contact.address, Suppression(address=contact.address, channel=contact.channel, reason=entry.kind, at=now)),
-        )
-
-
-def suppress(profile: Profile, rules: Rules, now: int, step: Step) -> None:
-    """Do-not-contact stands per address as well: sinks ask for it last. When it is lifted, dead addresses stay dead."""
-    forbidden = profile.contact is not None and not profile.contact.granted
-    for name, channel in sorted(rules.policy.channels.items()):
-        trait = profile.traits.get(channel.address) if channel.address is not None else None
-        if trait is None or not isinstance(trait.value, str) or not trait.value.strip():
-            continue
-        address = address_hash(name, trait.value)
-        if forbidden:
-            word = Suppression(address=address, channel=name, reason="do-not-contact", at=now)
-            step.add("suppressions", (address, word))
-        elif address not in profile.dead:
-            step.add("suppressions", (address, None))
-
-
-def prune(profile: Profile, now: int, window: int) -> None:
-    """Forget contacts that no rule can still ask for: older than `window` ms and expired."""
-    old = [key for key, contact in profile.contacts.items() if contact.at < now - window and contact.expires <= now]
-    for key in old:
-        del profile.contacts[key]
+    emit(profile, proposed, rules, now, step)
+    decide(profile, proposed, Verdict("sent", "all", "passed"), now, step)

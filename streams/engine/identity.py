@@ -15,7 +15,7 @@ from schemas.action import Identity
 from schemas.decision import Decision
 from schemas.journal import Answer, Claim, Event, Forward, Merge, Outcome, Unite, Unlink
 from schemas.journal import encode as encode_entry
-from streams.engine import gates
+from streams.engine import contacts
 from streams.engine.ids import digest, uuid5
 from streams.engine.merge import merge
 from streams.engine.profile import (
@@ -252,7 +252,7 @@ def _unlink(profile: Profile, unlink: Unlink, step: Step) -> None:
         return
     del profile.held[unlink.identifier]
     # What stands on the identifier itself (a banner on the device) was decided for this customer alone.
-    gates.withdraw(
+    contacts.withdraw(
         profile,
         lambda _, contact: contact.standing and contact.profile == unlink.identifier,
         f"{unlink.identifier.partition(':')[0]} changed hands",

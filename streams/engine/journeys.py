@@ -12,7 +12,7 @@ from typing import Any
 from schemas.action import Link
 from schemas.decision import Decision
 from schemas.journal import Event
-from streams.engine import gates
+from streams.engine import contacts, gates, waiting
 from streams.engine.bounds import MAX_VARS_BYTES, size
 from streams.engine.cel_functions import is_path
 from streams.engine.conditions import Absent
@@ -409,8 +409,8 @@ def end(
             event_id,
         ),
     )
-    gates.drop_held(profile, instance, "instance-ended", now, step)
-    gates.withdraw(
+    waiting.drop_held(profile, instance, "instance-ended", now, step)
+    contacts.withdraw(
         profile,
         lambda action_id, contact: (
             contact.instance == instance.id and contact.basis != "internal" and action_id not in last

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from schemas.decision import Decision
-from streams.engine import gates, journeys
+from streams.engine import contacts, gates, holds, journeys
 from streams.engine.bounds import bound_merged, trait_rank
 from streams.engine.ids import uuid5
 from streams.engine.profile import RECENT_EVENTS, Case, Consent, Contact, Instance, Profile
@@ -157,6 +157,6 @@ def settle(profile: Profile, rules: Rules, now: int, step: Step) -> None:
         consent = profile.consents.get(gates.consent_key(contact.purpose, rules, person=True))
         if consent is None or not consent.granted:
             return True
-        return gates.open_hold(profile, contact.purpose, rules) is not None
+        return holds.open_hold(profile, contact.purpose, rules) is not None
 
-    gates.withdraw(profile, disallowed, "consent, hold or do-not-contact changed", now, step)
+    contacts.withdraw(profile, disallowed, "consent, hold or do-not-contact changed", now, step)

@@ -11,7 +11,7 @@ from schemas.identifiers import address_hash
 from schemas.journal import Origin, Stop
 from schemas.journal import Outcome as OutcomeEntry
 from schemas.policy import Policy
-from streams.engine import gates
+from streams.engine import contacts, gates
 from streams.engine.profile import DELIVERED, FAILED, FORMAT, Case, Consent, Contact, Held, Instance, Profile, Trait
 from streams.engine.rules import Rules
 from streams.engine.step import Step
@@ -411,7 +411,7 @@ def test_addresses_that_must_not_be_used_again(kind: str, permanent: bool, reaso
     """Hard bounces and complaints stand per address, hashed, in the suppressions."""
     profile, step = _customer(contacts={"action": _contact(address="hash")}), Step()
     entry = OutcomeEntry(profile.id, Origin(1, 0, 0, START), "o", "action", kind, "email", START, permanent)
-    gates.outcome(profile, entry, START, step)
+    contacts.outcome(profile, entry, START, step)
     assert [(key, word.reason if word else None) for key, word in step.wanted.suppressions] == (
         [("hash", reason)] if reason else []
     )
@@ -447,13 +447,13 @@ def test_an_older_word_on_contact_changes_nothing() -> None:
 
 def test_contacts_that_no_rule_asks_for_are_forgotten() -> None:
     """Older than the window and expired; the others stay."""
-    contacts = {
+    known = {
         "old": _contact(at=START - 40 * DAY, expires=START - 39 * DAY),
         "standing": _contact(at=START - 40 * DAY, expires=START + DAY, standing=True),
         "new": _contact(at=START - 30 * DAY, expires=START - 29 * DAY),
     }
-    profile = _customer(contacts=contacts)
-    gates.prune(profile, START, 31 * DAY)
+    profile = _customer(contacts=known)
+    contacts.prune(profile, START, 31 * DAY)
     assert sorted(profile.contacts) == ["new", "standing"]
 
 

@@ -1,0 +1,160 @@
+"""The contact history: what was emitted, what became of it, what is taken back, and what may be forgotten of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from schemas.action import Action, Link, Suppression, Withdrawal
+from schemas.decision import Decision
+from schemas.identifiers import address_hash
+from schemas.journey import PARAMETERS
+from streams.engine.bounds import bound_dead
+from streams.engine.ids import uuid5
+from streams.engine.profile import DELIVERED, EMITTED, FAILED, WITHDRAWN, Contact, Profile
+from streams.engine.rules import Rules, duration
+from streams.engine.step import Step
+from streams.engine.verdicts import Proposed
+
+DAY = 86_400_000
+CONTACT_WINDOW = 31 * DAY  # the longest rolling window of a cap, 30 days, and a day for time zones
+PRUNE_AT = 32  # contacts kept before old ones are looked for
+
+
+def emit(profile: Profile, proposed: Proposed, rules: Rules, now: int, step: Step) -> None:
+    """Send an action that passed all gates, and remember it."""
+    held, instance = proposed.held, proposed.instance
+    kind, channel = rules.policy.actions[held.kind], rules.policy.channels[proposed.channel]
+    params: dict[str, Any] = held.params
+    link = params.get("link")
+    expires = now + duration(str(params.get("expires") or channel.expires))
+    step.add(
+        "actions",
+        Action(
+            action_id=held.action_id,
+            action=held.kind,
+            channel=proposed.channel,
+            profile=profile.id,
+            customer=profile.customer,
+            purpose=proposed.purpose,
+            basis=proposed.basis,
+            journey=instance.journey,
+            journey_version=instance.version,
+            instance_id=instance.id,
+            stage=held.stage,
+            event_id=held.event_id,
+            proposed_at=held.at,
+            expires_at=expires,
+            priority=held.priority,
+            to=proposed.to,
+            template=params.get("template"),
+            link=Link(*link)
+            if isinstance(link, list | tuple)
+            else link
+            if isinstance(link, Link)
+            else Link(link)
+            if link
+            else None,
+            params={name: value for name, value in params.items() if name not in PARAMETERS},
+            traits={name: profile.traits[name].value for name in params.get("traits", ()) if name in profile.traits},
+            reason=str(params.get("reason") or ""),
+            if_uncertain=kind.if_uncertain,
+            standing=channel.standing,
+            traceparent=held.traceparent,
+        ),
+    )
+    profile.contacts[held.action_id] = Contact(
+        at=now,
+        expires=expires,
+        channel=proposed.channel,
+        purpose=proposed.purpose,
+        basis=proposed.basis,
+        journey=instance.journey,
+        instance=instance.id,
+        stage=held.stage,
+        visit=held.visit,
+        profile=profile.id,
+        address=address_hash(proposed.channel, proposed.to) if proposed.to else "",
+        standing=channel.standing,
+        action=held.kind,
+        version=instance.version,
+    )
+
+
+def withdraw(profile: Profile, which: Callable[[str, Contact], bool], reason: str, now: int, step: Step) -> None:
+    """Take back what was emitted and is not yet delivered (a standing action: not yet expired)."""
+    for action_id, contact in profile.contacts.items():
+        pending = contact.status == EMITTED or (contact.standing and contact.status == DELIVERED)
+        if not pending or contact.expires <= now or not which(action_id, contact):
+            continue
+        contact.status = WITHDRAWN
+        step.add(
+            "withdrawals",
+            Withdrawal(
+                action_id=action_id,
+                channel=contact.channel,
+                profile=profile.id,
+                customer=profile.customer,
+                reason=reason,
+                at=now,
+            ),
+        )
+        step.add(
+            "decisions",
+            Decision(
+                decision_id=uuid5("decision", action_id, "withdrawn", reason, now),
+                profile=profile.id,
+                customer=profile.customer,
+                verdict="withdrawn",
+                gate="withdrawal",
+                reason=reason,
+                at=now,
+                action_id=action_id,
+                action=contact.action,
+                channel=contact.channel,
+                purpose=contact.purpose,
+                journey=contact.journey,
+                journey_version=contact.version,
+                instance_id=contact.instance,
+                stage=contact.stage,
+            ),
+        )
+
+
+def outcome(profile: Profile, entry: Any, now: int, step: Step) -> None:
+    """What an outcome means for later actions: the contact's state, and addresses that must not be used again."""
+    contact = profile.contacts.get(entry.action_id)
+    if contact is None:
+        return
+    status = {"delivered": DELIVERED, "failed": FAILED, "expired": FAILED, "bounced": FAILED, "suppressed": FAILED}
+    status["withdrawn"] = WITHDRAWN
+    contact.status = max(contact.status, status.get(entry.kind, contact.status))
+    if contact.address and (entry.kind == "complained" or (entry.kind == "bounced" and entry.permanent)):
+        profile.dead[contact.address] = now
+        bound_dead(profile)
+        step.add(
+            "suppressions",
+            (contact.address, Suppression(address=contact.address, channel=contact.channel, reason=entry.kind, at=now)),
+        )
+
+
+def suppress(profile: Profile, rules: Rules, now: int, step: Step) -> None:
+    """Do-not-contact stands per address as well: sinks ask for it last. When it is lifted, dead addresses stay dead."""
+    forbidden = profile.contact is not None and not profile.contact.granted
+    for name, channel in sorted(rules.policy.channels.items()):
+        trait = profile.traits.get(channel.address) if channel.address is not None else None
+        if trait is None or not isinstance(trait.value, str) or not trait.value.strip():
+            continue
+        address = address_hash(name, trait.value)
+        if forbidden:
+            word = Suppression(address=address, channel=name, reason="do-not-contact", at=now)
+            step.add("suppressions", (address, word))
+        elif address not in profile.dead:
+            step.add("suppressions", (address, None))
+
+
+def prune(profile: Profile, now: int, window: int) -> None:
+    """Forget contacts that no rule can still ask for: older than `window` ms and expired."""
+    old = [key for key, contact in profile.contacts.items() if contact.at < now - window and contact.expires <= now]
+    for key in old:
+        del profile.contacts[key]

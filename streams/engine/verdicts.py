@@ -1,0 +1,61 @@
+"""A proposed action on its way through the gates, a gate's verdict on it, and the decision that publishes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from schemas.decision import Decision
+from streams.engine.ids import uuid5
+from streams.engine.profile import Held, Instance, Profile
+from streams.engine.step import Step
+
+
+@dataclass(slots=True)
+class Proposed:
+    """A proposed action on its way through the gates; `channel` and `to` are filled by the channel gate."""
+
+    held: Held
+    instance: Instance
+    basis: str
+    purpose: str
+    channel: str = ""
+    to: str | None = None
+
+
+class Verdict(NamedTuple):
+    """A gate's objection: `verdict` is held or refused."""
+
+    verdict: str
+    gate: str
+    reason: str
+    value: str = ""
+    bound: str = ""
+
+
+def decide(profile: Profile, proposed: Proposed, verdict: Verdict, now: int, step: Step) -> None:
+    """Publish the verdict on a proposed action."""
+    held, instance = proposed.held, proposed.instance
+    step.add(
+        "decisions",
+        Decision(
+            decision_id=uuid5("decision", held.action_id, verdict.verdict, verdict.gate, now),
+            profile=profile.id,
+            customer=profile.customer,
+            verdict=verdict.verdict,
+            gate=verdict.gate,
+            reason=verdict.reason,
+            at=now,
+            action_id=held.action_id,
+            action=held.kind,
+            channel=proposed.channel or None,
+            purpose=proposed.purpose,
+            journey=instance.journey,
+            journey_version=instance.version,
+            instance_id=instance.id,
+            stage=held.stage,
+            event_id=held.event_id,
+            value=verdict.value or None,
+            bound=verdict.bound or None,
+        ),
+    )
