@@ -6,7 +6,7 @@ or ended the instance, the handlers of *any stage* are asked in the same way. So
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 from schemas.action import Link
@@ -17,6 +17,7 @@ from streams.engine.bounds import MAX_VARS_BYTES, size
 from streams.engine.cel_functions import is_path
 from streams.engine.conditions import Absent
 from streams.engine.ids import action_id, instance_id, uuid5
+from streams.engine.moment import Moment, holds
 from streams.engine.profile import Held, Instance, Profile
 from streams.engine.rules import ALWAYS, NEVER, CompiledJourney, Entrance, Reaction, Rules, Stage
 from streams.engine.step import Step, Transition
@@ -29,84 +30,6 @@ MAX_ARRIVALS = 20
 # takes 168.
 MAX_STEPS = 1000
 STEP_BUDGET = "step-budget"
-
-
-class Traits:
-    """A read-only view of trait values for conditions."""
-
-    __slots__ = ("_traits",)
-
-    def __init__(self, traits: dict[str, Any]) -> None:
-        self._traits = traits
-
-    def __getitem__(self, name: str) -> Any:
-        return self._traits[name].value
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._traits
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """The value, or `default`."""
-        trait = self._traits.get(name)
-        return default if trait is None else trait.value
-
-
-class Moment:
-    """What a condition sees: profile, instance (None before entry), event (None for a timer), and time."""
-
-    __slots__ = ("event", "instance", "now", "profile", "rules", "sent_before", "step")
-
-    def __init__(self, profile: Profile, event: Event | None, now: int, rules: Rules, step: Step) -> None:
-        self.profile, self.event, self.now, self.rules, self.step = profile, event, now, rules, step
-        self.instance: Instance | None = None
-        self.sent_before = len(step.effects)
-
-    @property
-    def event_time(self) -> int:
-        """When the event happened (ms), never later than now."""
-        return self.now if self.event is None else min(self.event.occurred_at, self.now)
-
-    @property
-    def traits(self) -> Traits:
-        """The profile's traits."""
-        return Traits(self.profile.traits)
-
-    @property
-    def vars(self) -> dict[str, Any]:
-        """The instance's variables."""
-        return self.instance.vars if self.instance is not None else {}
-
-    @property
-    def stage(self) -> str:
-        """The instance's stage."""
-        return self.instance.stage if self.instance is not None else ""
-
-    @property
-    def profile_id(self) -> str:
-        """The profile's kind:id."""
-        return self.profile.id
-
-    def count(self, event_type: str | None) -> int:
-        """Touchpoints the journey listens to since entry, of one type or all."""
-        if self.instance is None:
-            return 0
-        counts = self.instance.counts
-        return sum(counts.values()) if event_type is None else counts.get(event_type, 0)
-
-    def profile_count(self, event_type: str | None) -> int:
-        """Touchpoints of the profile, of one type or all."""
-        return self.profile.total(event_type)
-
-
-def holds(condition: Callable[[Any], bool] | None, moment: Moment) -> bool:
-    """Whether a condition holds; one that touches something absent is false as a whole, and counted."""
-    if condition is None:
-        return True
-    try:
-        return condition(moment)
-    except Absent:
-        moment.step.stats.absent += 1
-        return False
 
 
 def _assign(instance: Instance, sets: tuple[tuple[str, Any], ...], moment: Moment) -> None:
