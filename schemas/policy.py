@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -30,6 +31,25 @@ TimeZone = Annotated[
     str,
     AfterValidator(_zone),
     Field(description="IANA time zone of customers without the trait time_zone", examples=["Europe/Helsinki"]),
+]
+
+
+def _day(text: str) -> str:
+    try:
+        date.fromisoformat(text if len(text) > len("12-25") else f"2000-{text}")
+    except ValueError as error:
+        raise wrong(f"there is no day '{text}'", "write '2026-12-24', or '12-25' for every year") from error
+    return text
+
+
+Holiday = Annotated[
+    str,
+    Field(
+        pattern=r"^([0-9]{4}-)?[0-9]{2}-[0-9]{2}$",
+        description="one day, or the same day of every year",
+        examples=["2026-12-24", "12-25"],
+    ),
+    AfterValidator(_day),
 ]
 
 
@@ -81,6 +101,12 @@ class Hold(Model):
     holds: Annotated[list[Name], Field(min_length=1)]
 
 
+class Calendar(Model):
+    """Days that are not like others."""
+
+    holidays: list[Holiday] = []
+
+
 class Policy(Model):
     """The rules every journey is bound by."""
 
@@ -91,3 +117,4 @@ class Policy(Model):
     actions: dict[Word, ActionKind]
     holds: dict[Name, Hold] = {}
     time_zone: TimeZone = UTC
+    calendar: Calendar = Calendar()

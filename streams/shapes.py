@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from schemas.journey import Entry, Handler, Journey, handler_rules
-from schemas.policy import ActionKind, Channel, Hold, Policy, Purpose
+from schemas.policy import ActionKind, Calendar, Channel, Hold, Policy, Purpose
 from streams.problems import Problem, choose, did_you_mean
 from streams.yamltext import MAX_PROBLEMS, Node
 
@@ -31,6 +31,11 @@ _PARTS: dict[str, type[BaseModel]] = {
     "channels": Channel,
     "actions": ActionKind,
     "holds": Hold,
+    "calendar": Calendar,
+}
+# What a text that does not match is not, and how to write it, by something that only its pattern has.
+_FORMS = {
+    "[0-9]{2}-[0-9]{2}$": ("day", "write '2026-12-24', or '12-25' for every year"),
 }
 
 
@@ -161,6 +166,9 @@ def _sentence(error: str, context: dict[str, Any], key: str, value: Any, found: 
 
 
 def _pattern(pattern: str, key: str, value: str) -> tuple[str, str]:
+    for part, (what, way_out) in _FORMS.items():
+        if part in pattern:
+            return f"'{value}' is no {what} for '{key}'", way_out
     if "of silence" in pattern or "(s|m|h|d|w)" in pattern:
         message = f"'{value}' is no time for '{key}'"
         form = "a whole number and one of s, m, h, d, w, such as '30m'"

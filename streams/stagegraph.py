@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
-from streams.engine.rules import duration
+from streams.engine.durations import duration
 from streams.problems import Problem, choose, did_you_mean
 from streams.shapes import entries, handlers
 

@@ -18,7 +18,8 @@ from schemas.identifiers import DEFAULT_KINDS, IdentifierError, profile_of
 from schemas.outcome import Outcome
 from schemas.touchpoint import Touchpoint
 from streams.definitions import TEST_SUFFIX, Definitions, library
-from streams.engine.rules import Library, duration
+from streams.engine.durations import duration
+from streams.engine.rules import Library
 from streams.problems import Problem, choose
 from streams.simulator import Simulator
 from streams.storyfile import Expectation, Step, Story, read

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from schemas.identifiers import DEFAULT_KINDS
 from schemas.outcome import KINDS as OUTCOMES
 from streams.definitions import read_document
-from streams.engine.rules import duration
+from streams.engine.durations import duration
 from streams.problems import Problem, choose
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ from schemas.decision import Decision
 from schemas.identifiers import address_hash
 from schemas.journey import PARAMETERS
 from streams.engine.bounds import bound_dead
+from streams.engine.durations import DAY, duration
 from streams.engine.ids import uuid5
 from streams.engine.profile import DELIVERED, EMITTED, FAILED, WITHDRAWN, Contact, Profile
-from streams.engine.rules import Rules, duration
+from streams.engine.rules import Rules
 from streams.engine.step import Step
 from streams.engine.verdicts import Proposed
 
-DAY = 86_400_000
 CONTACT_WINDOW = 31 * DAY  # the longest rolling window of a cap, 30 days, and a day for time zones
 PRUNE_AT = 32  # contacts kept before old ones are looked for
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from schemas.identifiers import address_hash
 from streams.engine.bounds import MAX_CONTACTS, MAX_PARAMS_BYTES, may_hold, size
-from streams.engine.contacts import CONTACT_WINDOW, DAY, PRUNE_AT, emit, prune
+from streams.engine.contacts import CONTACT_WINDOW, PRUNE_AT, emit, prune
+from streams.engine.durations import DAY
 from streams.engine.holds import open_hold
 from streams.engine.profile import DELIVERED, EMITTED, Held, Instance, Profile
 from streams.engine.rules import Rules

@@ -28,6 +28,11 @@ def action_id(instance: str, stage: str, visit: int, path: str, nth: int, attemp
     return uuid5("action", instance, stage, visit, path, nth, attempt)
 
 
+def percent(experiment: str, profile: str) -> int:
+    """Which hundredth, 0 to 99, of all profiles one belongs to: by each experiment another one, and always the same."""
+    return int.from_bytes(blake2b(f"{experiment}\x1f{profile}".encode(), digest_size=8).digest()) % 100
+
+
 def digest(event_id: str) -> bytes:
     """The 8 bytes by which a profile remembers an event id."""
     return blake2b(event_id.encode(), digest_size=8).digest()

@@ -13,8 +13,8 @@ from typing import Any
 from schemas.journey import FIXED, Entry, Handler, Journey
 from schemas.policy import Policy
 from streams.engine.conditions import Context, Scope, compile_condition, compile_expression, compile_parameter
+from streams.engine.durations import duration
 
-_UNITS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 NEVER, ALWAYS = -1, 0
 
 Condition = Callable[[Context], bool]
@@ -29,11 +29,6 @@ class UnknownDefinition(LookupError):
             f"{kind} {name} version {version} with fingerprint {fingerprint} is not known here; publish it"
         )
         self.kind, self.name, self.version, self.fingerprint = kind, name, version, fingerprint
-
-
-def duration(text: str) -> int:
-    """Milliseconds of `30m`, `24h`, `7d`."""
-    return int(text[:-1]) * _UNITS[text[-1]]
 
 
 @dataclass(frozen=True, slots=True)
