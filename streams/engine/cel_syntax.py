@@ -62,7 +62,7 @@ _MACROS: Final = ("exists", "all")
 
 # ---- grammar --------------------------------------------------------------------------------------------------------
 
-_PRECEDENCE: Final = {
+PRECEDENCE: Final = {
     "||": 1,
     "&&": 2,
     **dict.fromkeys(("==", "!=", "<", "<=", ">", ">=", "in"), 3),
@@ -150,7 +150,7 @@ class _Parser:
         while True:
             word = self.word
             operator = word.text if word.text == "in" else word.kind
-            precedence = _PRECEDENCE.get(operator, 0)
+            precedence = PRECEDENCE.get(operator, 0)
             if precedence < least:
                 return left
             self.take()

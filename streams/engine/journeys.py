@@ -12,7 +12,7 @@ from typing import Any
 from schemas.action import Link
 from schemas.decision import Decision
 from schemas.journal import Event
-from streams.engine import contacts, gates, waiting
+from streams.engine import contacts, gates, trace, waiting
 from streams.engine.bounds import MAX_VARS_BYTES, size
 from streams.engine.cel_functions import is_path
 from streams.engine.conditions import Absent
@@ -21,6 +21,7 @@ from streams.engine.moment import Moment, holds
 from streams.engine.profile import Held, Instance, Profile
 from streams.engine.rules import ALWAYS, NEVER, CompiledJourney, Entrance, Reaction, Rules, Stage
 from streams.engine.step import Step, Transition
+from streams.engine.trace import ENTER, Barred
 
 # The step budget: what one instance may do within one entry of the journal. One that exceeds it is in a loop and ends,
 # with a decision that says so; the profile's other instances, and other profiles, go on.
@@ -50,6 +51,8 @@ def on_event(profile: Profile, event: Event, now: int, rules: Rules, step: Step)
     kind, instances = event.type, profile.instances
     moment: Moment | None = None
     stirred = False
+    if step.trace is not None:
+        trace.already_in(profile, event, now, rules, step)
     for journey in rules.listeners.get(kind, ()):
         instance = instances.get(journey.name)
         if instance is None or instance.ended:
@@ -108,23 +111,31 @@ def _stale(journey: CompiledJourney, instance: Instance | None, event: Event, mo
     return True
 
 
-def may_enter(journey: CompiledJourney, former: Instance | None, now: int) -> bool:
-    """Whether the re-entry rule lets a customer in."""
-    if former is None:
-        return True
-    if not former.ended or journey.again == NEVER:
-        return False
-    return journey.again == ALWAYS or now >= former.ended + journey.again
+def barred(journey: CompiledJourney, former: Instance | None, moment: Moment) -> Barred | None:
+    """What keeps a customer who is not in a journey from entering it, whatever the event."""
+    if former is not None:
+        if journey.again == NEVER:
+            return Barred("again-never", str(former.ended), "never")
+        if journey.again != ALWAYS and moment.now < former.ended + journey.again:
+            return Barred("again-later", str(former.ended), f"{journey.again} ms")
+    if f"journey:{journey.name}" in moment.rules.stops:
+        return Barred("stopped", f"journey:{journey.name}")
+    return None
 
 
 def _enter(journey: CompiledJourney, former: Instance | None, moment: Moment) -> bool:
-    event, now = moment.event, moment.now
+    event = moment.event
     assert event is not None
-    if not may_enter(journey, former, now) or f"journey:{journey.name}" in moment.rules.stops:
+    bar = barred(journey, former, moment)
+    if bar is not None:
+        if moment.step.trace is not None:
+            trace.barred(journey.name, journey.version, bar, moment)
         return False
     for entrance in journey.enter[event.type]:
         moment.instance = None
         if not holds(entrance.condition, moment):
+            if moment.step.trace is not None:
+                trace.condition(journey.name, journey.version, ENTER, entrance.written, moment)
             continue
         if _stale(journey, None, event, moment):
             return False
@@ -172,6 +183,8 @@ def _react(
                     return True
                 reacted = True
                 break
+            if moment.step.trace is not None:
+                trace.condition(journey.name, journey.version, reaction.path, reaction.written, moment)
     return reacted
 
 
@@ -287,6 +300,8 @@ def _arrive(stage: Stage, instance: Instance, moment: Moment) -> str | None:
     """Run a stage's arrival handlers; the stage the first that moves leads to."""
     for reaction in stage.arrival:
         if not holds(reaction.condition, moment):
+            if moment.step.trace is not None:
+                trace.condition(instance.journey, instance.version, reaction.path, reaction.written, moment)
             continue
         _assign(instance, reaction.sets, moment)
         for proposal in reaction.proposals:
@@ -395,6 +410,8 @@ def _fire_instance(
         before = len(step.effects)
         if holds(timer.reaction.condition, moment):
             _run(journey, instance, timer.reaction, moment, f"after {timer.after // 1000} s")
+        elif step.trace is not None:
+            trace.condition(journey.name, journey.version, timer.reaction.path, timer.reaction.written, moment)
         arrived = sum(kind == "transitions" for _, kind, _ in step.effects[before:])
         steps = taken[instance.id] = taken.get(instance.id, 0) + max(1, arrived)
         if not instance.ended and steps > MAX_STEPS:

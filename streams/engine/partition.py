@@ -95,10 +95,12 @@ class Partition:
         meta: bytes | None = None,
         *,
         slices: Slice | None = None,
+        trace: frozenset[str] | None = None,
     ) -> None:
         """Start from a recovered `meta`, or from nothing. Raises StateError when it was written by a later format.
 
-        With `slices`, `apply` of a task's mark may raise TimersRemain.
+        With `slices`, `apply` of a task's mark may raise TimersRemain. With `trace`, steps say of these journeys what
+        was passed over.
         """
         self.index, self.count = index, count
         self._library, self._store = library, store
@@ -117,7 +119,8 @@ class Partition:
         self._schedule = self._timers.schedule
         self._slices = slices
         self._fired, self._fired_bytes = 0, 0
-        self._step = Step(self._meta.watermark)
+        self._trace = trace
+        self._step = Step(self._meta.watermark, trace=trace)
 
     @property
     def watermark(self) -> int:
@@ -205,7 +208,7 @@ class Partition:
             sizes[name] = len(state)
         meta = _encode(self._meta) if self._meta_touched else None
         output = Output(self._step, states, meta, {name: alarm(name) for name in states}, self._timers.collect())
-        self._step, self._touched, self._meta_touched = Step(self._meta.watermark), {}, False
+        self._step, self._touched, self._meta_touched = Step(self._meta.watermark, trace=self._trace), {}, False
         self._fired, self._fired_bytes = 0, 0
         return output
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from schemas.journey import FIXED, Entry, Handler, Journey
 from schemas.policy import Policy
@@ -41,6 +41,13 @@ class Proposal:
     params: tuple[tuple[str, Any, bool], ...]  # name, constant or function, whether it is a function
 
 
+class Written(NamedTuple):
+    """A condition as it was written, and what it may name: for those who ask why it did not hold."""
+
+    text: str
+    scope: Scope
+
+
 @dataclass(frozen=True, slots=True)
 class Reaction:
     """A compiled handler."""
@@ -51,6 +58,7 @@ class Reaction:
     proposals: tuple[Proposal, ...]
     to: str | None
     end: bool
+    written: Written | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +89,7 @@ class Entrance:
     condition: Condition | None
     sets: tuple[tuple[str, Value], ...]
     to: str
+    written: Written | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +143,7 @@ def _reaction(path: str, handler: Handler, journey: Journey, policy: Policy) -> 
         proposals=tuple(proposals),
         to=handler.to,
         end=handler.end,
+        written=Written(handler.if_, scope) if handler.if_ else None,
     )
 
 
@@ -160,6 +170,7 @@ def _entrance(entry: Entry, first: str) -> tuple[tuple[str, ...], Entrance]:
         condition=compile_condition(entry.if_, scope) if entry.if_ else None,
         sets=tuple((name, compile_expression(text, scope)) for name, text in entry.set.items()),
         to=entry.to or first,
+        written=Written(entry.if_, scope) if entry.if_ else None,
     )
 
 

@@ -12,6 +12,7 @@ import msgspec
 from schemas.action import Action, Identity, Suppression, Withdrawal
 from schemas.decision import Decision
 from schemas.journal import ProfileEntry
+from streams.engine.cel_why import Part
 
 
 class Transition(msgspec.Struct, frozen=True, gc=False):
@@ -27,6 +28,26 @@ class Transition(msgspec.Struct, frozen=True, gc=False):
     at: int
     event_id: str | None
     converted: bool = False
+
+
+class PassedOver(msgspec.Struct, frozen=True, gc=False):
+    """A way that was open to a profile and was not taken, and the rule that kept it: only for who asks (`Step.trace`).
+
+    `way` is `enter`, or the path of a handler. `value`, `bound`: what was found and what was asked for; `parts`: what
+    did not hold of a condition.
+    """
+
+    profile: str
+    journey: str
+    version: int
+    way: str
+    reason: str
+    at: int
+    event_id: str | None
+    event: str | None
+    value: str = ""
+    bound: str = ""
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(slots=True)
@@ -45,7 +66,16 @@ class Stats:
 class Effects:
     """What is wanted, by kind and in order."""
 
-    __slots__ = ("actions", "decisions", "entries", "identities", "suppressions", "transitions", "withdrawals")
+    __slots__ = (
+        "actions",
+        "decisions",
+        "entries",
+        "identities",
+        "passed_over",
+        "suppressions",
+        "transitions",
+        "withdrawals",
+    )
 
     def __init__(self, effects: Iterable[tuple[int, str, Any]]) -> None:
         self.actions: list[Action] = []
@@ -55,6 +85,7 @@ class Effects:
         self.identities: list[tuple[str, Identity | None]] = []
         self.entries: list[ProfileEntry] = []
         self.transitions: list[Transition] = []
+        self.passed_over: list[PassedOver] = []
         add = {kind: getattr(self, kind).append for kind in self.KINDS}
         for _, kind, effect in effects:
             add[kind](effect)
@@ -66,13 +97,15 @@ class Effects:
 class Step:
     """The effects of some entries as (offset, kind, effect); kinds are the fields of `Effects`.
 
-    `watermark` (ms) is the partition's, `offset` the entry's being applied.
+    `watermark` (ms) is the partition's, `offset` the entry's being applied. `trace`: the journeys of which somebody
+    asks why they were not entered and what in them did not react; None: nobody asks.
     """
 
     watermark: int = 0
     offset: int = 0
     effects: list[tuple[int, str, Any]] = field(default_factory=list)
     stats: Stats = field(default_factory=Stats)
+    trace: frozenset[str] | None = None
 
     def add(self, kind: str, effect: Any) -> None:
         """Want one more thing done."""

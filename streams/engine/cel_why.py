@@ -1,0 +1,106 @@
+"""Why a condition does not hold: which operands of its `&&`, `||` and `? :` are false or absent, and what was found.
+
+Nothing here runs unless somebody asks: it walks the tree and evaluates its parts one by one, in the same context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from streams.engine.cel_compile import compile_tree
+from streams.engine.cel_context import Context
+from streams.engine.cel_signatures import Type
+from streams.engine.cel_syntax import ROOTS, parse
+from streams.engine.cel_text import quoted, text
+from streams.engine.cel_tree import Call, Choice, Field, Index, Logic, Macro, Member, Name, Node, Whole, children
+from streams.engine.cel_types import Scope, check
+from streams.engine.cel_values import Absent, Duration, Timestamp, to_string
+
+TRUE, FALSE, ABSENT = "true", "false", "absent"
+MAX_SHOWN: Final = 100  # characters of a value: enough to know it again
+
+
+class Part(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A part of a condition that did not hold: `outcome` is false or absent, `values` what stands in it, by name.
+
+    `any_of`: it is a `||`, and none of these holds.
+    """
+
+    text: str
+    outcome: str
+    values: dict[str, str] = {}
+    any_of: tuple[Part, ...] = ()
+
+
+def why_not(source: str, scope: Scope, context: Context) -> tuple[Part, ...]:
+    """What keeps a condition from holding, in the order written; nothing when it holds."""
+    tree = parse(source)
+    return why(tree, check(tree, scope), context)
+
+
+def why(tree: Node, types: dict[Node, Type], context: Context) -> tuple[Part, ...]:
+    """The same of a checked tree. Each part alone would have to be true for the whole to be."""
+    outcome = _outcome(tree, types, context)
+    if outcome == TRUE:
+        return ()
+    match tree:
+        case Logic(operator="&&", operands=operands):
+            return tuple(part for operand in operands for part in why(operand, types, context))
+        case Logic(operands=operands):
+            parts = tuple(part for operand in operands for part in why(operand, types, context))
+            return (Part(text(tree), outcome, any_of=parts),)
+        case Choice(condition=condition, yes=yes, no=no):
+            chosen = _outcome(condition, types, context)
+            if chosen == ABSENT:
+                return (_leaf(condition, chosen, types, context),)
+            return why(yes if chosen == TRUE else no, types, context)
+    return (_leaf(tree, outcome, types, context),)
+
+
+def _outcome(node: Node, types: dict[Node, Type], context: Context) -> str:
+    try:
+        value = compile_tree(node, types)(context)
+    except Absent:
+        return ABSENT
+    return TRUE if value is True else FALSE if value is False else ABSENT
+
+
+def _leaf(node: Node, outcome: str, types: dict[Node, Type], context: Context) -> Part:
+    values = {text(each): _shown(each, types, context) for each in _named(node)}
+    return Part(text(node), outcome, values)
+
+
+def _named(node: Node) -> Iterator[Node]:
+    """What a part looks up, outermost first: `event.items[0].price` rather than `event.items`."""
+    match node:
+        case Field():
+            yield node
+        case Call(target=Name(name=name)) if name in ROOTS:
+            yield node
+        case Name(name="now"):
+            yield node
+        case Member() | Index() if _looks_up(node):
+            yield node
+        case Macro(target=target):  # its body is about elements, each with another outcome
+            yield from _named(target)
+        case _:
+            for child in children(node):
+                yield from _named(child)
+
+
+def _looks_up(node: Node) -> bool:
+    while isinstance(node, Member | Index):
+        node = node.target
+    return isinstance(node, Field | Whole)
+
+
+def _shown(node: Node, types: dict[Node, Type], context: Context) -> str:
+    try:
+        value: Any = compile_tree(node, types)(context)
+    except Absent:
+        return ABSENT
+    written = to_string(value) if isinstance(value, Timestamp | Duration) else quoted(value)
+    return written if len(written) <= MAX_SHOWN else f"{written[: MAX_SHOWN - 1]}…"
