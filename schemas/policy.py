@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
+from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from schemas.zones import UTC, zone
@@ -13,7 +15,18 @@ from schemas.zones import UTC, zone
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 EventType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]{0,199}$", examples=["form_started", "order.placed"])]
+# A time, or working time: what a `working hour` or `working day` is, the policy's calendar says.
+DELAY = r"(?:[1-9][0-9]{0,5}[smhdw]|[1-9][0-9]{0,2} working (?:hour|day)s?)"
 DurationText = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}(s|m|h|d|w)$", examples=["30m", "24h", "30d"])]
+
+DelayText = Annotated[
+    str,
+    Field(
+        pattern=f"^{DELAY}$",
+        description="a time, or a time by the working calendar",
+        examples=["24h", "8 working hours", "3 working days"],
+    ),
+]
 
 
 def wrong(message: str, way_out: str) -> PydanticCustomError:
@@ -101,10 +114,59 @@ class Hold(Model):
     holds: Annotated[list[Name], Field(min_length=1)]
 
 
-class Calendar(Model):
-    """Days that are not like others."""
+def _hours(text: str) -> str:
+    found = re.fullmatch(HOURS, text)
+    if found is None:
+        raise wrong(f"'{text}' is no span of hours", "write from and to, such as '09:00-17:00'")
+    if found[1] >= found[2]:
+        way_out = f"write two days: '{found[1]}-24:00', and '00:00-{found[2]}' on the next"
+        raise wrong(f"the working hours '{text}' end before they begin", way_out)
+    return text
 
-    holidays: list[Holiday] = []
+
+def _spans(spans: object) -> object:
+    """Spans that follow each other; one may stand without a list."""
+    spans = [spans] if isinstance(spans, str) else spans
+    if isinstance(spans, list) and all(isinstance(each, str) for each in spans):
+        for former, later in pairwise(spans):
+            if former[-5:] > later[:5]:
+                raise wrong(f"'{later}' begins before '{former}' ends", "write the hours of a day in their order")
+    return spans
+
+
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]"
+HOURS = rf"({CLOCK})-({CLOCK}|24:00)"
+_SPAN = {"type": "string", "pattern": f"^{HOURS}$"}
+
+Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+Spans = Annotated[
+    list[Annotated[str, AfterValidator(_hours)]],
+    BeforeValidator(_spans),
+    Field(min_length=1, max_length=10),
+    WithJsonSchema(
+        {
+            "anyOf": [_SPAN, {"type": "array", "items": _SPAN, "minItems": 1, "maxItems": 10}],
+            "examples": ["09:00-17:00", ["09:00-12:00", "13:00-17:00"]],
+        }
+    ),
+]
+
+
+class Calendar(Model):
+    """When the business works, by the clock of the policy's time zone: hours of the week, and holidays."""
+
+    working: Annotated[
+        dict[Weekday, Spans],
+        Field(min_length=1, description="working hours by day of the week; else Monday to Friday from 09:00 to 17:00"),
+    ] = {
+        "monday": ["09:00-17:00"],
+        "tuesday": ["09:00-17:00"],
+        "wednesday": ["09:00-17:00"],
+        "thursday": ["09:00-17:00"],
+        "friday": ["09:00-17:00"],
+    }
+    holidays: Annotated[list[Holiday], Field(max_length=1000, description="days on which nobody works")] = []
 
 
 class Policy(Model):

@@ -153,7 +153,8 @@ def _sentence(error: str, context: dict[str, Any], key: str, value: Any, found: 
         return context["message"], context["way_out"]
     if error == "literal_error":
         allowed = re.findall(r"'([^']*)'", str(context.get("expected", "")))
-        return f"'{value}' is no value of '{key}'", choose(str(value), allowed)
+        message = f"unknown key '{value}'" if found.is_key else f"'{value}' is no value of '{key}'"
+        return message, choose(str(value), allowed)
     if error in ("greater_than_equal", "less_than_equal"):
         bound = context.get("ge", context.get("le"))
         side = "at least" if error == "greater_than_equal" else "at most"

@@ -21,6 +21,7 @@ MINUTES = 1440  # of a day, as its clock counts them
 CALENDAR = ("day", "week", "month", "year")
 # The engine's moments lie well within what datetime holds: 1970 to 9998, with a day to spare at each end.
 LAST = 253_339_228_800_000
+LAST_YEAR = 9998
 SECOND = 1000
 
 
@@ -63,6 +64,8 @@ def next_moment(since: int, minute: int, where: ZoneInfo, suits: Callable[[date]
     """The first moment at or after `since` at which it is `minute`, on a day that `suits`; 0: none within two years."""
     day = local(since, where).date()
     for _ in range(732):
+        if day.year > LAST_YEAR:
+            break
         if suits(day) and (found := moment(day, minute, where)) >= since:
             return found
         day += timedelta(days=1)
