@@ -14,9 +14,9 @@ from typing import Any
 
 from schemas import avroschema, validate
 from schemas.avrofast import is_values
-from schemas.journey import Journey
+from schemas.definition import KINDS as DEFINITION_KINDS
+from schemas.definition import Definition
 from schemas.outcome import KINDS as OUTCOME_KINDS
-from schemas.policy import Policy
 from schemas.touchpoint import MAX_NAME_BYTES, MAX_PROPERTIES
 
 FOLDER = Path(__file__).parent / "json"
@@ -95,7 +95,7 @@ def _type(source: Any) -> Tree:
     return {"type": {"long": "integer", "string": "string", "boolean": "boolean"}[source]}
 
 
-def definition(kind: str, model: type[Journey | Policy]) -> Tree:
+def definition(kind: str, model: type[Definition]) -> Tree:
     """Return the JSON Schema of a definition, for editors that complete and check it."""
     return {"$schema": DIALECT, "$id": f"urn:polku:{kind}", **model.model_json_schema(by_alias=True)}
 
@@ -103,7 +103,7 @@ def definition(kind: str, model: type[Journey | Policy]) -> Tree:
 def documents() -> dict[Path, str]:
     """Return every generated file's path and text."""
     schemas = {kind: record(kind) for kind in avroschema.KINDS}
-    schemas |= {"journey": definition("journey", Journey), "policy": definition("policy", Policy)}
+    schemas |= {kind: definition(kind, model) for kind, model in DEFINITION_KINDS.items()}
     return {
         FOLDER / f"{kind}.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
         for kind, schema in schemas.items()

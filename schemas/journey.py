@@ -33,10 +33,15 @@ After = Annotated[
 Params = dict[Word, Any]
 
 TRIGGERS = ("when", "after", "on arrival")
+# The parts of a score: their product is what actions and offers are ranked by.
+SCORE = ("propensity", "context", "value", "lever")
 # Parameters with a meaning of their own; every other one is handed to the channel.
-PARAMETERS = ("purpose", "template", "channel", "expires", "priority", "to", "link", "reason", "traits")
+PARAMETERS = (
+    *("purpose", "template", "channel", "expires", "priority", "to", "link", "reason", "traits"),
+    *("place", "offers", *SCORE),
+)
 # Of these, the ones that stand as they are written and are never computed.
-FIXED = ("purpose", "template", "channel", "expires", "priority", "traits")
+FIXED = ("purpose", "template", "channel", "expires", "priority", "traits", "place", "offers")
 
 
 class BrokenRule(NamedTuple):

@@ -6,9 +6,11 @@ import difflib
 import re
 from typing import TYPE_CHECKING
 
-from schemas.journey import PARAMETERS
+from schemas.journey import PARAMETERS, SCORE
+from schemas.offer import MAX_FACTOR
 from streams.engine.cel_functions import is_path
 from streams.engine.conditions import is_expression
+from streams.offerchecks import OfferWords, PlaceChecks
 from streams.policywords import LISTED, PolicyWords
 from streams.problems import Problem, choose
 from streams.shapes import entries, handlers
@@ -35,10 +37,11 @@ class ActionChecks:
         words: PolicyWords | None,
         templates: Collection[tuple[str, str]],
         variables: frozenset[str],
+        offers: OfferWords,
     ) -> None:
         self.file, self.root, self.words, self.templates = document.file, document.root, words, templates
         self.used: set[str] = set()
-        self.variables = variables
+        self.variables, self.offers = variables, offers
         self.from_events = self._from_events()
 
     def _from_events(self) -> set[str]:
@@ -74,6 +77,8 @@ class ActionChecks:
         """Everything wrong with one action."""
         yield from self._parameters(params)
         yield from self._known_purpose(params.get("purpose"))
+        offered = PlaceChecks(self.file, params, place, self.offers)
+        yield from offered.problems()
         template = params.text("template")
         if template is not None:
             self.used.add(template)
@@ -92,8 +97,13 @@ class ActionChecks:
                 yield self._at(wanted, f"'{kind}' cannot take the channel '{wanted.value}'", way_out)
                 return
             channels = [wanted.value]
-        yield from self._templates(params, channels, place, self.words)
-        yield from self._purpose(kind, params, channels, place, self.words)
+        if "place" in params.fields:
+            addressing = [channel for channel in channels if self.words.address(channel)]
+            yield from offered.texts(channels, addressing, self.templates)
+        else:
+            yield from self._templates(params, channels, place, self.words)
+        if "place" not in params.fields or offered.without_purpose():
+            yield from self._purpose(kind, params, channels, place, self.words)
         yield from self._address(kind, params, channels, self.words)
 
     def _parameters(self, params: Node) -> Iterator[Problem]:
@@ -119,6 +129,8 @@ class ActionChecks:
                 yield self._at(node, message, "write a whole number and one of s, m, h, d, w, such as '2d'")
             elif name == "priority" and (not isinstance(node.value, int) or isinstance(node.value, bool)):
                 yield self._at(node, "'priority' must be a whole number", "write one; a greater number goes first")
+            elif name in SCORE:
+                yield from self._score(name, node)
             elif name in ("to", "link", "reason") and not isinstance(node.value, str):
                 yield self._at(node, f"'{name}' must be text", "write text, or an expression that gives text")
             elif name == "link" and not is_expression(str(node.value)) and not is_path(str(node.value)):
@@ -128,6 +140,12 @@ class ActionChecks:
                 and all(isinstance(item.value, str) and not is_expression(item.value) for item in node.items)
             ):
                 yield self._at(node, "'traits' must be a list of names", "write them, such as [first_name, language]")
+
+    def _score(self, name: str, node: Node) -> Iterator[Problem]:
+        most = 1 if name == "propensity" else MAX_FACTOR
+        number = isinstance(node.value, int | float) and not isinstance(node.value, bool)
+        if not isinstance(node.value, str) and not (number and 0 <= float(node.value or 0) <= most):
+            yield self._at(node, f"'{name}' must be a number from 0 to {most}, or an expression", "write one")
 
     def _templates(
         self, params: Node, channels: list[str], place: tuple[int, int], words: PolicyWords

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from schemas.definition import KINDS
 from schemas.journal import Activate
 from streams import logs
 from streams.definitions import DefinitionError, from_json, to_json
@@ -21,11 +22,10 @@ from streams.engine.rules import Library
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from streams.definitions import LoadedJourney, LoadedPolicy
+    from streams.definitions import AnyLoaded
     from streams.settings import Settings
 
-# Policies first: a journey's actions and purposes are the policy's.
-ORDER = {"policy": 0, "offer": 1, "journey": 2}
+ORDER = {kind: place for place, kind in enumerate(KINDS)}
 
 say = logs.errors("catalogue")
 
@@ -76,7 +76,7 @@ class Catalogue:
         if self._consumer is not None:
             await self._consumer.stop()
 
-    async def publish(self, definitions: Iterable[LoadedJourney | LoadedPolicy]) -> int:
+    async def publish(self, definitions: Iterable[AnyLoaded]) -> int:
         """Write those that the topic lacks; return how many. Raises Changed before writing anything."""
         missing = []
         for each in definitions:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from schemas.journey import SCORE
 from streams.actionchecks import ActionChecks
 from streams.definitions import Definitions, Document, load
-from streams.engine.conditions import ExpressionError, Scope, compile_condition, compile_expression, compile_parameter
+from streams.engine.conditions import Scope, compile_condition, compile_expression, compile_number, compile_parameter
+from streams.expressionchecks import compiled, spoilt
+from streams.offerchecks import OfferChecks, OfferWords
 from streams.policywords import PolicyWords, policy_problems
 from streams.problems import Problem, choose, errors
 from streams.shapes import entries, handlers
@@ -37,19 +40,25 @@ def check_directory(folder: str | Path) -> list[Problem]:
 def check(definitions: Definitions) -> list[Problem]:
     """Everything wrong with loaded definitions, in order of file, line and column."""
     found = list(definitions.problems)
+    offers = OfferWords([document for document in definitions.documents if document.kind == "offer"])
     policies = [document for document in definitions.documents if document.kind == "policy"]
     words = PolicyWords(policies[0].root) if policies else None
     for document in policies:
         found += policy_problems(document, definitions.templates)
     used: set[str] = set()
+    for document in offers.documents:
+        offer = OfferChecks(document, words, definitions.templates)
+        found += offer.problems()
+        used |= offer.used
     for document in definitions.documents:
         if document.kind == "journey" and document.root.kind == "map":
-            checks = JourneyChecks(document, words, definitions)
+            checks = JourneyChecks(document, words, definitions, offers)
             found += checks.problems()
+            found += offers.asked(document.file, document.root)
             used |= checks.templates
     found += template_problems(definitions.templates, words)
     if not errors(found):
-        found += unused_templates(definitions.templates, used)
+        found += [*unused_templates(definitions.templates, used), *offers.unused()]
     return sorted(set(found))
 
 
@@ -60,6 +69,7 @@ class JourneyChecks:
     document: Document
     words: PolicyWords | None
     definitions: Definitions
+    offers: OfferWords
     templates: set[str] = field(default_factory=set)
 
     def problems(self) -> Iterator[Problem]:
@@ -71,7 +81,7 @@ class JourneyChecks:
         for entry in entries(root):
             yield from self._condition(entry, Scope(event=True, vars=frozenset(), traits=None))
             yield from self._sets(entry, Scope(event=True, vars=variables, traits=None))
-        actions = ActionChecks(self.document, self.words, self.definitions.templates, variables)
+        actions = ActionChecks(self.document, self.words, self.definitions.templates, variables, self.offers)
         for stage, _, handler in handlers(root):
             scope = Scope(event="when" in handler.fields, vars=variables, traits=None)
             if stage is None and "when" not in handler.fields:
@@ -81,7 +91,7 @@ class JourneyChecks:
             for kind, params, place in _actions(handler):
                 yield from actions.problems(kind, params, place)
                 for name, node in params.fields.items():
-                    yield from self._parameter(node, replace(scope, links=name == "link"))
+                    yield from self._parameter(name, node, replace(scope, links=name == "link"))
         yield from actions.journey_problems()
         self.templates |= actions.used
 
@@ -116,7 +126,7 @@ class JourneyChecks:
     def _condition(self, handler: Node, scope: Scope) -> Iterator[Problem]:
         node = handler.get("if")
         if node is not None and not node.spoilt and isinstance(node.value, str):
-            yield from self._compiled(node, compile_condition, scope)
+            yield from compiled(self.document.file, node, compile_condition, scope)
         elif node is not None and isinstance(node.value, bool):
             message = f"this condition is always {str(node.value).lower()}"
             yield Problem(self.document.file, node.line, node.column, message, "write a condition, or leave 'if' out")
@@ -125,27 +135,12 @@ class JourneyChecks:
         sets = handler.get("set")
         for node in sets.fields.values() if sets is not None else ():
             if isinstance(node.value, str) and not node.spoilt:
-                yield from self._compiled(node, compile_expression, scope)
+                yield from compiled(self.document.file, node, compile_expression, scope)
 
-    def _parameter(self, node: Node, scope: Scope) -> Iterator[Problem]:
-        if not _spoilt(node):
-            yield from self._compiled(node, compile_parameter, scope)
-
-    def _compiled(self, node: Node, compiler: Any, scope: Scope) -> Iterator[Problem]:
-        try:
-            compiler(node.plain(), scope)
-        except ExpressionError as error:
-            for step in error.path:
-                node = node.get(step) or node
-            line, column = node.place(max(error.column - 1, 0))
-            message, _, way_out = error.message.partition("; ")
-            if error.suggestion:
-                way_out = f"did you mean '{error.suggestion}'?" + (f" {way_out}" if way_out else "")
-            yield Problem(self.document.file, line, column, message, way_out or "see docs/journey-language.md")
-
-
-def _spoilt(node: Node) -> bool:
-    return node.spoilt or any(map(_spoilt, node.items)) or any(map(_spoilt, node.fields.values()))
+    def _parameter(self, name: str, node: Node, scope: Scope) -> Iterator[Problem]:
+        number = name in SCORE and isinstance(node.value, str)
+        if not spoilt(node):
+            yield from compiled(self.document.file, node, compile_number if number else compile_parameter, scope)
 
 
 def _actions(handler: Node) -> Iterator[tuple[str, Node, tuple[int, int]]]:

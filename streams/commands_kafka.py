@@ -95,8 +95,7 @@ def read_library(settings: Settings) -> Library:
             err.print(f"definition {record.offset} is passed over, as workers do: {error}", markup=False)
             continue
         # As workers do: what was first published under a name and version stays.
-        known: Any = library.journeys if loaded.kind == "journey" else library.policies
-        if (loaded.name, loaded.version) not in known:
+        if (loaded.name, loaded.version) not in library.of(loaded.kind):
             library.add(loaded.model, loaded.fingerprint)
     return library
 

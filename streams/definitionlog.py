@@ -13,11 +13,11 @@ from streams.topics import Topics
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streams.definitions import LoadedJourney, LoadedPolicy
+    from streams.definitions import AnyLoaded
     from streams.settings import Settings
 
 
-def publish_definitions(settings: Settings, definitions: Sequence[LoadedJourney | LoadedPolicy]) -> int:
+def publish_definitions(settings: Settings, definitions: Sequence[AnyLoaded]) -> int:
     """Write the definitions that the installation lacks; returns how many.
 
     Raises PublishError, having written nothing, when one was published before with another content, and
@@ -37,7 +37,7 @@ def publish_definitions(settings: Settings, definitions: Sequence[LoadedJourney 
         raise PublishError("the definitions were written, but could not be read back in time; publish again") from None
 
 
-async def _publish(settings: Settings, topic: str, definitions: Sequence[LoadedJourney | LoadedPolicy]) -> int:
+async def _publish(settings: Settings, topic: str, definitions: Sequence[AnyLoaded]) -> int:
     catalogue = Catalogue(settings, topic)
     try:
         await catalogue.start()

@@ -1,6 +1,6 @@
-"""Definitions: journeys, the policy and templates, read from a folder of YAML or from their published JSON form.
+"""Definitions: journeys, offers, the policy and templates, read from a folder of YAML or from what was published.
 
-A folder has `journeys/*.yaml` (their tests, `*_test.yaml`, aside), `policy.yaml` and
+A folder has `journeys/*.yaml` (their tests, `*_test.yaml`, aside), `offers/*.yaml`, `policy.yaml` and
 `templates/<name>.<channel>.liquid`. Everything wrong with it is found at once and kept as problems; reading never
 raises for what a file holds. The meaning beyond the shape is checked in `streams.checks`.
 """
@@ -11,15 +11,18 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 from pydantic import ValidationError
 
+from schemas.definition import KINDS, Definition, name_of
 from schemas.journey import Journey
+from schemas.offer import Offer
 from schemas.policy import Policy
 from streams import shapes, yamltext
 from streams.engine.conditions import ExpressionError
+from streams.engine.offers import compile_offer
 from streams.engine.rules import NO_POLICY, Library, compile_journey
 from streams.problems import Problem
 
@@ -32,7 +35,7 @@ TEST_SUFFIX = "_test.yaml"
 _TEMPLATE = re.compile(r"([a-z][a-z0-9-]{0,63})\.([a-z][a-z0-9_]{0,63})\.liquid")
 _HEADER = re.compile(r"([A-Za-z][A-Za-z-]*):[ \t]*(.*)")
 
-Model = TypeVar("Model", Journey, Policy)
+Model = TypeVar("Model", Journey, Policy, Offer)
 
 
 class DefinitionError(ValueError):
@@ -41,7 +44,7 @@ class DefinitionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A file that could be read as YAML: its kind (journey or policy), its path as shown to people, its tree."""
+    """A file that could be read as YAML: its kind (journey, offer or policy), its path as shown to people, its tree."""
 
     kind: str
     file: str
@@ -62,6 +65,8 @@ class Loaded(Generic[Model]):
 
 LoadedJourney: TypeAlias = Loaded[Journey]
 LoadedPolicy: TypeAlias = Loaded[Policy]
+LoadedOffer: TypeAlias = Loaded[Offer]
+AnyLoaded: TypeAlias = LoadedJourney | LoadedPolicy | LoadedOffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +83,19 @@ class Template:
 
 @dataclass(slots=True)
 class Definitions:
-    """All that stands in a folder. Journeys and policy are those whose shape is right; documents are all."""
+    """All that stands in a folder. Journeys, offers and policy are those whose shape is right; documents are all."""
 
     folder: Path
     journeys: list[LoadedJourney] = field(default_factory=list)
+    offers: list[LoadedOffer] = field(default_factory=list)
     policy: LoadedPolicy | None = None
     templates: dict[tuple[str, str], Template] = field(default_factory=dict)
     documents: list[Document] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
-    def loaded(self) -> list[LoadedJourney | LoadedPolicy]:
-        """Every definition to publish, the policy first."""
-        return [*([self.policy] if self.policy is not None else []), *self.journeys]
+    def loaded(self) -> list[AnyLoaded]:
+        """Every definition to publish, the policy first, the journeys last."""
+        return [*([self.policy] if self.policy is not None else []), *self.offers, *self.journeys]
 
 
 def load(folder: str | Path) -> Definitions:
@@ -106,19 +112,20 @@ def load(folder: str | Path) -> Definitions:
     else:
         message = "there is no policy: nothing says which purposes, channels and actions there are"
         definitions.problems.append(Problem(str(policy), 1, 1, message, "write one; seeds/policy.yaml is an example"))
-    for path in sorted((definitions.folder / "journeys").glob("*")):
-        if path.suffix == ".yml":
-            problem = Problem(str(path), 1, 1, "this file is not read", f"name it '{path.stem}.yaml'", "warning")
-            definitions.problems.append(problem)
-        elif path.suffix == ".yaml" and not path.name.endswith(TEST_SUFFIX):
-            _load_file(definitions, "journey", path)
+    for kind in ("offer", "journey"):
+        for path in sorted((definitions.folder / f"{kind}s").glob("*")):
+            if path.suffix == ".yml":
+                problem = Problem(str(path), 1, 1, "this file is not read", f"name it '{path.stem}.yaml'", "warning")
+                definitions.problems.append(problem)
+            elif path.suffix == ".yaml" and not path.name.endswith(TEST_SUFFIX):
+                _load_file(definitions, kind, path)
     for path in sorted((definitions.folder / "templates").glob("*")):
         _load_template(definitions, path)
     _same_twice(definitions)
     return definitions
 
 
-def library(definitions: Iterable[LoadedJourney | LoadedPolicy]) -> Library:
+def library(definitions: Iterable[AnyLoaded]) -> Library:
     """The definitions as the engine looks them up."""
     known = Library()
     for loaded in definitions:
@@ -126,12 +133,12 @@ def library(definitions: Iterable[LoadedJourney | LoadedPolicy]) -> Library:
     return known
 
 
-def fingerprint(model: Journey | Policy) -> str:
+def fingerprint(model: Definition) -> str:
     """What tells one content from another: 16 hex digits of the SHA-256 of the canonical JSON."""
     return hashlib.sha256(canonical(model)).hexdigest()[:16]
 
 
-def canonical(model: Journey | Policy) -> bytes:
+def canonical(model: Definition) -> bytes:
     """The one JSON form of a definition: keys as written in YAML, sorted, defaults left out.
 
     The order of stages means something (progress), so it stands beside the sorted keys as a list of its own.
@@ -142,19 +149,19 @@ def canonical(model: Journey | Policy) -> bytes:
     return msgspec.json.encode(body, order="sorted")
 
 
-def to_json(loaded: LoadedJourney | LoadedPolicy) -> bytes:
+def to_json(loaded: AnyLoaded) -> bytes:
     """The published form of a definition: {kind, name, version, fingerprint, body}, stages in their order."""
     body = loaded.model.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     head = {"kind": loaded.kind, "name": loaded.name, "version": loaded.version, "fingerprint": loaded.fingerprint}
     return msgspec.json.encode({**head, "body": body})
 
 
-def from_json(value: bytes) -> LoadedJourney | LoadedPolicy:
+def from_json(value: bytes) -> AnyLoaded:
     """A definition from its published form. Raises DefinitionError when it is none, or not what its head says."""
     try:
         published = msgspec.json.decode(value)
         kind = published["kind"]
-        model = shapes.KINDS[kind].model_validate(published["body"], by_alias=True, by_name=False)
+        model = KINDS[kind].model_validate(published["body"], by_alias=True, by_name=False)
         head = (published["name"], published["version"], published["fingerprint"])
     except (msgspec.DecodeError, KeyError, TypeError, RecursionError) as error:
         raise DefinitionError(f"not a published definition: {error}") from None
@@ -162,7 +169,7 @@ def from_json(value: bytes) -> LoadedJourney | LoadedPolicy:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
         raise DefinitionError(f"a published definition of an unknown shape: {place}: {first['msg']}") from None
-    if isinstance(model, Journey) and (wrong := _cannot_run(model)):
+    if wrong := _cannot_run(model):
         raise DefinitionError(f"{kind} {head[0]!r} version {head[1]} cannot run: {wrong}")
     loaded = _loaded(kind, model, None)
     if head != (loaded.name, loaded.version, loaded.fingerprint):
@@ -170,25 +177,31 @@ def from_json(value: bytes) -> LoadedJourney | LoadedPolicy:
     return loaded
 
 
-def _cannot_run(journey: Journey) -> str:
+def _cannot_run(model: Definition) -> str:
     """What would stop a task that puts it in force; `polku publish` checks far more."""
-    enter = journey.enter if isinstance(journey.enter, list) else [journey.enter]
-    handlers = [*journey.any_stage, *(handler for stage in journey.stages.values() for handler in stage)]
-    targets = {entry.to for entry in enter} | {handler.to for handler in handlers}
-    unknown = sorted(target for target in targets if target is not None and target not in journey.stages)
-    if unknown:
-        return f"there is no stage {unknown[0]!r}"
     try:
-        compile_journey(journey, NO_POLICY)
+        if isinstance(model, Offer):
+            compile_offer(model, NO_POLICY.time_zone)
+        elif isinstance(model, Journey):
+            if wrong := _leads_nowhere(model):
+                return wrong
+            compile_journey(model, NO_POLICY)
     except ExpressionError as error:
         return error.message
     return ""
 
 
-def _loaded(kind: str, model: Journey | Policy, document: Document | None) -> LoadedJourney | LoadedPolicy:
-    if isinstance(model, Journey):
-        return Loaded(kind, model.journey, model.version, fingerprint(model), model, document)
-    return Loaded(kind, model.policy, model.version, fingerprint(model), model, document)
+def _leads_nowhere(journey: Journey) -> str:
+    """The stage that it goes to and does not have, said in words."""
+    enter = journey.enter if isinstance(journey.enter, list) else [journey.enter]
+    handlers = [*journey.any_stage, *(handler for stage in journey.stages.values() for handler in stage)]
+    targets = {entry.to for entry in enter} | {handler.to for handler in handlers}
+    unknown = sorted(target for target in targets if target is not None and target not in journey.stages)
+    return f"there is no stage {unknown[0]!r}" if unknown else ""
+
+
+def _loaded(kind: str, model: Any, document: Document | None) -> AnyLoaded:
+    return Loaded(kind, name_of(model), model.version, fingerprint(model), model, document)
 
 
 def read_document(kind: str, path: Path) -> tuple[Document | None, list[Problem]]:
@@ -217,11 +230,11 @@ def _load_file(definitions: Definitions, kind: str, path: Path) -> None:
     definitions.problems += wrong
     if model is None or problems:
         return
-    loaded = _loaded(kind, model, document)
-    if isinstance(loaded.model, Journey):
-        definitions.journeys.append(loaded)
-    else:
+    loaded: Any = _loaded(kind, model, document)
+    if kind == "policy":
         definitions.policy = loaded
+    else:
+        (definitions.offers if kind == "offer" else definitions.journeys).append(loaded)
 
 
 def _load_template(definitions: Definitions, path: Path) -> None:
@@ -260,15 +273,15 @@ def split_template(text: str) -> tuple[str | None, str, int]:
 
 
 def _same_twice(definitions: Definitions) -> None:
-    first: dict[tuple[str, int], Document] = {}
+    first: dict[tuple[str, str, int], Document] = {}
     for document in definitions.documents:
-        name, version = document.root.text("journey"), document.root.get("version")
+        name, version = document.root.text(document.kind), document.root.get("version")
         number = version.value if version is not None else None
         if name is None or version is None or not isinstance(number, int) or isinstance(number, bool):
             continue
-        other = first.setdefault((name, number), document)
+        other = first.setdefault((document.kind, name, number), document)
         if other is not document:
-            message = f"version {number} of journey '{name}' stands in {other.file} as well"
+            message = f"version {number} of {document.kind} '{name}' stands in {other.file} as well"
             definitions.problems.append(
                 Problem(document.file, version.line, version.column, message, "raise the version, or remove one file")
             )

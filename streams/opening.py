@@ -14,7 +14,7 @@ from streams.problems import errors
 from streams.topics import CHANNELS
 
 if TYPE_CHECKING:
-    from streams.definitions import Definitions, LoadedJourney, LoadedPolicy
+    from streams.definitions import AnyLoaded, Definitions
     from streams.settings import Settings
 
 say = logs.errors("worker")
@@ -34,7 +34,7 @@ class Opening:
 
     counts: dict[str, int]
     topic_ids: dict[str, str]
-    definitions: tuple[LoadedJourney | LoadedPolicy, ...] = ()
+    definitions: tuple[AnyLoaded, ...] = ()
 
 
 async def open_installation(settings: Settings) -> Opening:
@@ -49,7 +49,7 @@ async def open_installation(settings: Settings) -> Opening:
     if definitions.policy is not None:
         channels |= dict.fromkeys(definitions.policy.model.channels)
     counts = await preflight.run(channels)
-    return Opening(counts, preflight.topic_ids, (*definitions.journeys, *filter(None, [definitions.policy])))
+    return Opening(counts, preflight.topic_ids, tuple(definitions.loaded()))
 
 
 def read_definitions(settings: Settings) -> Definitions | None:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from schemas.journey import Entry, Handler, Journey, handler_rules
-from schemas.policy import ActionKind, Calendar, Channel, Hold, Policy, Purpose
+from schemas.definition import KINDS, Definition
+from schemas.journey import Entry, Handler, handler_rules
+from schemas.offer import Validity
+from schemas.policy import ActionKind, Calendar, Channel, Hold, Purpose
 from streams.problems import Problem, choose, did_you_mean
 from streams.yamltext import MAX_PROBLEMS, Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-KINDS: dict[str, type[Journey | Policy]] = {"journey": Journey, "policy": Policy}
 
 _KINDS_OF_VALUE = {
     "string_type": "text",
@@ -26,25 +26,29 @@ _KINDS_OF_VALUE = {
     "model_type": "a map of keys",
 }
 _UNITS = {"second": "s", "sec": "s", "minute": "m", "min": "m", "hour": "h", "day": "d", "week": "w"}
-_PARTS: dict[str, type[BaseModel]] = {
-    "purposes": Purpose,
-    "channels": Channel,
-    "actions": ActionKind,
-    "holds": Hold,
-    "calendar": Calendar,
+_PARTS: dict[str, dict[str, type[BaseModel]]] = {
+    "policy": {
+        "purposes": Purpose,
+        "channels": Channel,
+        "actions": ActionKind,
+        "holds": Hold,
+        "calendar": Calendar,
+    },
+    "offer": {"valid": Validity},
 }
 # What a text that does not match is not, and how to write it, by something that only its pattern has.
 _FORMS = {
+    "^[0-9]{4}-[0-9]{2}-[0-9]{2}$": ("day", "write it as year, month, day: '2026-01-31'"),
     "[0-9]{2}-[0-9]{2}$": ("day", "write '2026-12-24', or '12-25' for every year"),
 }
 
 
-def read(kind: str, root: Node, file: str) -> tuple[Journey | Policy | None, list[Problem]]:
+def read(kind: str, root: Node, file: str) -> tuple[Definition | None, list[Problem]]:
     """The model that a document holds, or None, and everything wrong with its shape."""
     if root.kind != "map":
         message = f"a {kind} is a map of keys, and this is {_article(root)}"
         return None, [Problem(file, root.line, root.column, message, f"begin with '{kind}: <name>'")]
-    model: Journey | Policy | None = None
+    model: Definition | None = None
     problems: list[Problem] = []
     try:
         model = KINDS[kind].model_validate(root.plain(), by_alias=True, by_name=False)
@@ -225,8 +229,8 @@ def _article(node: Node) -> str:
 
 def _known_keys(kind: str, loc: Sequence[Any]) -> list[str]:
     model: type[BaseModel] = KINDS[kind]
-    if len(loc) > 1 and kind == "policy":
-        model = _PARTS.get(str(loc[0]), model)
+    if len(loc) > 1 and kind in _PARTS:
+        model = _PARTS[kind].get(str(loc[0]), model)
     elif len(loc) > 1:
         model = Entry if loc[0] == "enter" else Handler
     return [info.alias or name for name, info in model.model_fields.items()]

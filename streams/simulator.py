@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from schemas.definition import KINDS
 from schemas.identifiers import DEFAULT_KINDS
 from schemas.journal import (
     OUTCOMES,
@@ -64,10 +65,10 @@ class Published:
 
 
 def activations(library: Library) -> list[Activate]:
-    """The entries that put the newest version of every definition of a library in force, policies first."""
+    """The entries that put the newest version of every definition of a library in force, in the order of KINDS."""
     newest: dict[tuple[str, str], tuple[int, str]] = {}
-    for kind, known in (("policy", library.policies), ("journey", library.journeys)):
-        for (name, version), (fingerprint, _) in known.items():
+    for kind in KINDS:
+        for (name, version), (fingerprint, _) in library.of(kind).items():
             newest[kind, name] = max(newest.get((kind, name), (0, "")), (version, fingerprint))
     return [Activate(kind, name, version, fingerprint) for (kind, name), (version, fingerprint) in newest.items()]
 

@@ -52,7 +52,8 @@ class Scope:
     """Where an expression stands: what it may name.
 
     `event`: there is an event. `vars`, `traits`, `event_types`: the names known, None when any may be. `links`: the
-    value is an action's parameter `link`, so `link` and `resume` may make one.
+    value is an action's parameter `link`, so `link` and `resume` may make one. `offer`: it is an offer's, which stands
+    in no journey, and does not ask for the best offer.
     """
 
     event: bool = True
@@ -60,6 +61,7 @@ class Scope:
     traits: frozenset[str] | None = None
     event_types: frozenset[str] | None = None
     links: bool = False
+    offer: bool = False
 
 
 def check(node: Node, scope: Scope) -> dict[Node, Type]:
@@ -74,6 +76,14 @@ def check_condition(node: Node, types: dict[Node, Type]) -> None:
     if types[node] not in (Type.BOOL, Type.DYN):
         raise ExpressionError(
             f"a condition must be true or false, this is {_a(types[node])}; compare it, as in x == ...", start(node)
+        )
+
+
+def check_number(node: Node, types: dict[Node, Type]) -> None:
+    """Raise ExpressionError unless the whole can be a number."""
+    if types[node] not in (Type.INT, Type.DOUBLE, Type.DYN):
+        raise ExpressionError(
+            f"this must be a number, and is {_a(types[node])}; convert it, with int() or double()", start(node)
         )
 
 
@@ -173,11 +183,16 @@ class _Checker:
         )
 
     def need_event(self, node: Node) -> None:
+        self.not_in_offers(node, "sees no event")
         if not self.scope.event:
             raise ExpressionError(
                 "there is no event here; keep what is needed in a variable, with `set:` where the event comes",
                 node.column,
             )
+
+    def not_in_offers(self, node: Node, why: str) -> None:
+        if self.scope.offer:
+            raise ExpressionError(f"an offer {why}; ask for traits or profile.count()", node.column)
 
     def whole(self, node: Whole) -> Type:
         self.need_event(node)
@@ -187,10 +202,13 @@ class _Checker:
         name = node.name
         match node.source:
             case "vars":
+                self.not_in_offers(node, "has no variables")
                 self.known(node, "variable", self.scope.vars, "set it first, with `set:`")
             case "traits":
                 self.known(node, "trait", self.scope.traits, "declare it, or use one that is")
             case "journey" | "profile" as root:
+                if root == "journey":
+                    self.not_in_offers(node, "stands in no journey")
                 known = COUNTERS[root]
                 if name == "count":
                     raise ExpressionError(f'count is a method; write {root}.count("event_type")', node.column)
@@ -411,6 +429,8 @@ class _Checker:
         self.type_of(target)
 
     def count(self, node: Call, root: str) -> Type:
+        if root == "journey":
+            self.not_in_offers(node, "stands in no journey")
         if node.name != "count":
             raise ExpressionError(
                 f"{root} has no method {node.name!r}; it has {root}.count()",

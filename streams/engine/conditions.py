@@ -18,7 +18,7 @@ from streams.engine.cel_compile import compile_tree, truth
 from streams.engine.cel_context import Context
 from streams.engine.cel_signatures import Type
 from streams.engine.cel_syntax import parse
-from streams.engine.cel_types import Scope, check, check_condition, names_in
+from streams.engine.cel_types import Scope, check, check_condition, check_number, names_in
 from streams.engine.cel_values import Absent, plain
 from streams.engine.cel_words import ExpressionError
 
@@ -29,6 +29,7 @@ __all__ = [
     "Scope",
     "compile_condition",
     "compile_expression",
+    "compile_number",
     "compile_parameter",
     "is_expression",
     "names_used",
@@ -59,6 +60,14 @@ def compile_condition(source: str, scope: Scope) -> Callable[[Context], bool]:
     check_condition(tree, types)
     closure = compile_tree(tree, types)
     return closure if types[tree] is Type.BOOL else truth(closure)
+
+
+def compile_number(source: str, scope: Scope) -> Callable[[Context], Any]:
+    """The function that computes a number, or something else that turns out to be none. Raises ExpressionError."""
+    tree = parse(source)
+    types = check(tree, scope)
+    check_number(tree, types)
+    return compile_tree(tree, types)
 
 
 def names_used(source: str) -> set[tuple[str, str]]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from schemas.journal import Event
 from streams.engine.conditions import Absent
 from streams.engine.profile import Instance, Profile
-from streams.engine.rules import Rules
-from streams.engine.step import Step
+
+if TYPE_CHECKING:
+    from streams.engine.rules import Rules
+    from streams.engine.step import Step
 
 
 class Traits:

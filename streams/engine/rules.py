@@ -10,10 +10,20 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from schemas.journey import FIXED, Entry, Handler, Journey
+from schemas.definition import Definition, kind_of, name_of
+from schemas.journey import FIXED, SCORE, Entry, Handler, Journey
+from schemas.offer import Offer
 from schemas.policy import Policy
-from streams.engine.conditions import Context, Scope, compile_condition, compile_expression, compile_parameter
+from streams.engine.conditions import (
+    Context,
+    Scope,
+    compile_condition,
+    compile_expression,
+    compile_number,
+    compile_parameter,
+)
 from streams.engine.durations import duration
+from streams.engine.offers import Capacity, compile_offer
 
 NEVER, ALWAYS = -1, 0
 
@@ -122,7 +132,12 @@ def _by_type(pairs: Iterable[tuple[tuple[str, ...], Any]]) -> dict[str, tuple[An
 def _proposal(path: str, kind: str, params: dict[str, Any], purpose: str, scope: Scope) -> Proposal:
     compiled = []
     for name, value in sorted(params.items()):
-        result = value if name in FIXED else compile_parameter(value, replace(scope, links=name == "link"))
+        if name in FIXED:
+            result = value
+        elif name in SCORE and isinstance(value, str):
+            result = compile_number(value, scope)
+        else:
+            result = compile_parameter(value, replace(scope, links=name == "link"))
         compiled.append((name, result, callable(result)))
     return Proposal(path, kind, purpose, tuple(compiled))
 
@@ -234,21 +249,28 @@ def compile_journey(journey: Journey, policy: Policy) -> CompiledJourney:
 
 @dataclass(slots=True)
 class Library:
-    """Every definition known here. Kinds are `journey` and `policy`."""
+    """Every definition known here, by (name, version), with its fingerprint."""
 
     journeys: dict[tuple[str, int], tuple[str, Journey]] = field(default_factory=dict)
     policies: dict[tuple[str, int], tuple[str, Policy]] = field(default_factory=dict)
+    offers: dict[tuple[str, int], tuple[str, Offer]] = field(default_factory=dict)
 
-    def add(self, definition: Journey | Policy, fingerprint: str) -> None:
+    def of(self, kind: str) -> dict[tuple[str, int], tuple[str, Any]]:
+        """All of one kind; nothing is of a kind that is not known."""
+        known: dict[str, dict[tuple[str, int], tuple[str, Any]]] = {
+            "policy": self.policies,
+            "offer": self.offers,
+            "journey": self.journeys,
+        }
+        return known.get(kind, {})
+
+    def add(self, definition: Definition, fingerprint: str) -> None:
         """Know one more definition."""
-        if isinstance(definition, Journey):
-            self.journeys[definition.journey, definition.version] = fingerprint, definition
-        else:
-            self.policies[definition.policy, definition.version] = fingerprint, definition
+        self.of(kind_of(definition))[name_of(definition), definition.version] = fingerprint, definition
 
     def require(self, kind: str, name: str, version: int, fingerprint: str) -> None:
         """Raise UnknownDefinition unless exactly this definition is known."""
-        known: Any = (self.journeys if kind == "journey" else self.policies).get((name, version))
+        known = self.of(kind).get((name, version))
         if known is None or known[0] != fingerprint:
             raise UnknownDefinition(kind, name, version, fingerprint)
 
@@ -257,27 +279,37 @@ NO_POLICY = Policy(policy="none", version=1, purposes={}, channels={}, actions={
 
 
 class Rules:
-    """What is in force in one journal partition: active journeys by the event types they listen to, and the policy.
+    """What is in force in one journal partition: active journeys by the event types they listen to, offers, the policy.
 
     `former` names, by type, the journeys of which a version that is not active listens to it: instances are pinned to
-    the version they entered with. Whatever an event's type is not a key of costs that event nothing.
+    the version they entered with. Whatever an event's type is not a key of costs that event nothing. `places` has the
+    offers by place; while one of them has a capacity, entries must be applied in the order of the journal (`ordered`).
     """
 
     __slots__ = (
         "_compiled",
         "_library",
         "active",
+        "capacity",
         "former",
         "holds_by_type",
         "listeners",
+        "ordered",
+        "places",
         "policy",
         "silence",
         "stops",
         "types",
     )
 
-    def __init__(self, library: Library, active: dict[str, tuple[int, str]], stops: list[str]) -> None:
-        """`active` maps `kind/name` to (version, fingerprint); `stops` are scopes."""
+    def __init__(
+        self,
+        library: Library,
+        active: dict[str, tuple[int, str]],
+        stops: list[str],
+        capacity: Capacity | None = None,
+    ) -> None:
+        """`active` maps `kind/name` to (version, fingerprint); `stops` are scopes; `capacity` is the partition's."""
         self._library = library
         self._compiled: dict[tuple[str, int], CompiledJourney] = {}
         policies = [(name[7:], version) for name, (version, _) in sorted(active.items()) if name.startswith("policy/")]
@@ -286,6 +318,14 @@ class Rules:
         self.active = {
             name[8:]: version for name, (version, _) in sorted(active.items()) if name.startswith("journey/")
         }
+        made = [
+            compile_offer(library.offers[name[6:], version][1], self.policy.time_zone)
+            for name, (version, _) in sorted(active.items())
+            if name.startswith("offer/")
+        ]
+        self.places = _by_type([(tuple(offer.places), offer) for offer in made])
+        self.ordered = any(offer.capacity is not None for offer in made)
+        self.capacity = capacity or Capacity()
         journeys = [self.journey(name, version) for name, version in self.active.items()]
         self.listeners = _by_type([(tuple(sorted(journey.types)), journey) for journey in journeys])
         known = [(name, version, library.journeys[name, version][1]) for name, version in sorted(library.journeys)]

@@ -94,9 +94,16 @@ def test_versions_side_by_side(tmp_path: Path) -> None:
     assert found.problems == []
 
 
-def test_publishing_keeps_everything() -> None:
-    """A published definition is read back with name, version, fingerprint and stage order."""
-    for loaded in load(BASE).loaded():
+def test_publishing_keeps_everything(tmp_path: Path) -> None:
+    """A published definition is read back with name, version, fingerprint and stage order; policies come first."""
+    shutil.copytree(BASE, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(BASE.parent / "offered", tmp_path, dirs_exist_ok=True)
+    definitions = load(tmp_path).loaded()
+    assert [(each.kind, each.name) for each in definitions] == [
+        *(("policy", "base"), ("offer", "gold-card")),
+        *(("journey", "card"), ("journey", "offers")),
+    ]
+    for loaded in definitions:
         value = to_json(loaded)
         assert set(msgspec.json.decode(value)) == {"kind", "name", "version", "fingerprint", "body"}
         again = from_json(value)

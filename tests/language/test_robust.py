@@ -15,8 +15,9 @@ from schemas.journey import Journey
 from streams import definitions, yamltext
 from streams.checks import check_directory
 from streams.definitions import DefinitionError, fingerprint, from_json, to_json
-from streams.engine.rules import compile_journey
+from streams.engine.rules import Rules, compile_journey
 from streams.problems import errors
+from streams.simulator import activations
 from streams.storyfile import read
 from tests.language.test_broken import HERE
 
@@ -68,6 +69,24 @@ def test_mutations_give_findings_only(name: str, seed: int, times: int, tmp_path
         assert loaded.policy is not None
         for journey in loaded.journeys:
             compile_journey(journey.model, loaded.policy.model)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from(["offers/gold.yaml", "journeys/offers.yaml"]), seed=st.integers(0, 2**32))
+def test_mutated_offers(name: str, seed: int, tmp_path: Path) -> None:
+    """Any mutation of an offer, or of who asks for it, is sound still or reported; what is sound comes in force."""
+    shutil.copytree(BASE, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(BASE.parent / "offered", tmp_path, dirs_exist_ok=True)
+    assert check_directory(tmp_path) == []
+    path = tmp_path / name
+    path.write_text(mutated(path.read_text(), seed, 1 + seed % 5), errors="surrogatepass")
+    problems = check_directory(tmp_path)
+    assert all(problem.way_out and problem.line >= 1 and problem.column >= 1 for problem in problems)
+    if not errors(problems):
+        loaded = definitions.load(tmp_path).loaded()
+        assert [from_json(to_json(each)).fingerprint for each in loaded] == [each.fingerprint for each in loaded]
+        known = definitions.library(loaded)
+        Rules(known, {f"{each.kind}/{each.name}": (each.version, each.fingerprint) for each in activations(known)}, [])
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

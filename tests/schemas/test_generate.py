@@ -31,6 +31,7 @@ def test_drift_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
         "decision",
         "outcome",
         "journey",
+        "offer",
         "policy",
     }
     (tmp_path / "json" / "action.json").write_text("{}")
