@@ -107,7 +107,7 @@ class OfferChecks:
             yield from self._place(_variants(node))
 
     def _place(self, variants: list[Node]) -> Iterator[Problem]:
-        known = {name for name, _ in self.templates}
+        known = sorted({name for name, _ in self.templates})
         for number, variant in enumerate(variants):
             condition = variant.get("if")
             if condition is not None and not isinstance(condition.value, str) and not condition.spoilt:
