@@ -6,6 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 SEED ?= 1
 SCHEDULES ?= 10
+DRAWINGS := docs/stories/drawings
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format generate chaos bench soak kafka lock clean
@@ -32,6 +33,7 @@ check: $(STAMP) ## lint, types, dependency rule, generated files
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m schemas.generate --check
+	$(BIN)/polku draw --all -d seeds --out $(DRAWINGS) --check
 
 format: $(STAMP) ## let ruff put the code in order
 	$(BIN)/ruff check --fix
@@ -39,6 +41,7 @@ format: $(STAMP) ## let ruff put the code in order
 
 generate: $(STAMP) ## write the generated files anew
 	$(BIN)/python -m schemas.generate
+	$(BIN)/polku draw --all -d seeds --out $(DRAWINGS)
 
 chaos: $(STAMP) ## faults while touchpoints flow, and what the oracle says: make chaos SEED=1 SCHEDULES=150
 	$(BIN)/python -m tests.chaos.run --seed $(SEED) --schedules $(SCHEDULES) $(ARGS)
