@@ -1,4 +1,4 @@
-"""The policy: purposes and their legal bases, channels, kinds of action, and holds, as people write them in YAML."""
+"""The policy: purposes with their legal bases, channels, kinds of action, holds and cases, as written in YAML."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from schemas.zones import UTC, zone
@@ -15,6 +16,7 @@ from schemas.zones import UTC, zone
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 EventType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]{0,199}$", examples=["form_started", "order.placed"])]
+EventTypes = EventType | Annotated[list[EventType], Field(min_length=1, max_length=50)]
 # A time, or working time: what a `working hour` or `working day` is, the policy's calendar says.
 DELAY = r"(?:[1-9][0-9]{0,5}[smhdw]|[1-9][0-9]{0,2} working (?:hour|day)s?)"
 DurationText = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}(s|m|h|d|w)$", examples=["30m", "24h", "30d"])]
@@ -169,6 +171,33 @@ class Calendar(Model):
     holidays: Annotated[list[Holiday], Field(max_length=1000, description="days on which nobody works")] = []
 
 
+# What `case("complaint", ...)` gives of every case, so that no property can be kept under these names.
+CASE_PARTS = ("channels", "number", "opened", "paused")
+
+
+class CaseKind(Model):
+    """A kind of case (a conversation, a complaint, an application): what opens and closes it, on whatever channel.
+
+    `moves` are further events that belong to it. `number` is the property that tells one case from another; an event
+    without it is about the newest open one. `keeps` are the properties that a case carries, each from the newest event
+    that has it; the channel it is on, and those it was on, it carries always.
+    """
+
+    opens: Annotated[EventTypes, Field(description="the type, or types, of event that open it")]
+    closes: Annotated[EventTypes, Field(description="the type, or types, of event that close it")]
+    pauses: Annotated[
+        EventTypes | SkipJsonSchema[None], Field(description="the type, or types, of event that pause it")
+    ] = None
+    resumes: Annotated[
+        EventTypes | SkipJsonSchema[None], Field(description="the type, or types, of event that resume it")
+    ] = None
+    moves: Annotated[
+        EventTypes | SkipJsonSchema[None], Field(description="the type, or types, of event that go on with it")
+    ] = None
+    number: Annotated[Word, Field(description="the property that tells one case from another")] = "case_id"
+    keeps: Annotated[list[Word], Field(max_length=10, description="properties of its events that it carries")] = []
+
+
 class Policy(Model):
     """The rules every journey is bound by."""
 
@@ -178,5 +207,6 @@ class Policy(Model):
     channels: dict[Word, Channel]
     actions: dict[Word, ActionKind]
     holds: dict[Name, Hold] = {}
+    cases: dict[Name, CaseKind] = {}
     time_zone: TimeZone = UTC
     calendar: Calendar = Calendar()

@@ -78,12 +78,13 @@ class JourneyChecks:
         yield from StageGraph(root, file).problems()
         yield from self._counted(root)
         variables = self._variables(root)
+        cases = self.words.cases() if self.words is not None else None
         for entry in entries(root):
-            yield from self._condition(entry, Scope(event=True, vars=frozenset(), traits=None))
-            yield from self._sets(entry, Scope(event=True, vars=variables, traits=None))
+            yield from self._condition(entry, Scope(event=True, vars=frozenset(), traits=None, cases=cases))
+            yield from self._sets(entry, Scope(event=True, vars=variables, traits=None, cases=cases))
         actions = ActionChecks(self.document, self.words, self.definitions.templates, variables, self.offers)
         for stage, _, handler in handlers(root):
-            scope = Scope(event="when" in handler.fields, vars=variables, traits=None)
+            scope = Scope(event="when" in handler.fields, vars=variables, traits=None, cases=cases)
             if stage is None and "when" not in handler.fields:
                 yield from self._not_anywhere(handler)
             yield from self._condition(handler, scope)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from schemas.journey import SCORE
 from schemas.offer import OF_THE_OFFER
-from streams.engine.conditions import compile_condition, compile_number, compile_parameter
+from streams.engine.conditions import Scope, compile_condition, compile_number, compile_parameter
 from streams.engine.offers import SCOPE
 from streams.expressionchecks import compiled, spoilt
 from streams.problems import Problem, Severity, choose
@@ -121,7 +121,7 @@ class OfferChecks:
                     message = f"'{name}' is no parameter of a variant: all variants share it"
                     yield Problem(self.document.file, *variant.key_place(name), message, "write it at the offer itself")
                 elif name != "if" and not spoilt(node):
-                    scope = replace(SCOPE, links=name == "link")
+                    scope = replace(self._scope, links=name == "link")
                     yield from compiled(self.document.file, node, compile_parameter, scope)
             template = variant.get("template")
             if template is not None and isinstance(template.value, str):
@@ -132,7 +132,11 @@ class OfferChecks:
 
     def _compiled(self, node: Node | None, compiler: Any) -> Iterator[Problem]:
         if node is not None and isinstance(node.value, str) and not node.spoilt:
-            yield from compiled(self.document.file, node, compiler, SCOPE)
+            yield from compiled(self.document.file, node, compiler, self._scope)
+
+    @property
+    def _scope(self) -> Scope:
+        return replace(SCOPE, cases=self.words.cases() if self.words is not None else None)
 
     def _at(self, node: Node, message: str, way_out: str) -> Problem:
         return Problem(self.document.file, node.line, node.column, message, way_out)

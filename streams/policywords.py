@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from schemas.policy import CASE_PARTS
+from streams.engine.cases import CHANNEL
 from streams.problems import Problem, choose
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ class PolicyWords:
     root: Node
 
     def part(self, name: str) -> dict[str, Node]:
-        """The declared purposes, channels, actions or holds, by name."""
+        """The declared purposes, channels, actions, holds or cases, by name."""
         node = self.root.get(name)
         return node.fields if node is not None else {}
 
@@ -49,6 +51,15 @@ class PolicyWords:
         node = self.part("actions").get(kind)
         return node.text("purpose") if node is not None else None
 
+    def cases(self) -> dict[str, tuple[str, ...]]:
+        """By kind of case, what each carries."""
+        found = {}
+        for kind, node in self.part("cases").items():
+            keeps = node.get("keeps")
+            names = [str(each.value) for each in keeps.items] if keeps is not None else []
+            found[kind] = (*names, CHANNEL, *CASE_PARTS)
+        return found
+
     def address(self, channel: str) -> str | None:
         """The trait that holds a channel's address; None when it needs none."""
         node = self.part("channels").get(channel)
@@ -62,6 +73,7 @@ def policy_problems(document: Document, templates: Collection[tuple[str, str]]) 
         yield from checks.purposes()
         yield from checks.actions()
         yield from checks.holds()
+        yield from checks.cases()
 
 
 class _PolicyChecks:
@@ -116,3 +128,27 @@ class _PolicyChecks:
             if ends is not None and ends.value is not None and ends.value == hold.text("begins"):
                 message = f"hold '{name}' ends with the very event it begins with"
                 yield Problem(self.file, ends.line, ends.column, message, "name the event that closes the case")
+
+    def cases(self) -> Iterator[Problem]:
+        for name, case in self.words.part("cases").items():
+            for one, other in (("opens", "closes"), ("pauses", "resumes")):
+                known = {node.value for node in _listed(case.get(one))}
+                for node in _listed(case.get(other)):
+                    if node.value is not None and node.value in known:
+                        message = f"'{node.value}' {one} a case of kind '{name}' and {other} it as well"
+                        way_out = f"name the event that {other} it"
+                        yield Problem(self.file, node.line, node.column, message, way_out)
+            for key, needed in (("resumes", "pauses"), ("pauses", "resumes")):
+                if key in case.fields and needed not in case.fields:
+                    message = f"a case of kind '{name}' has '{key}' and no '{needed}'"
+                    way_out = f"name the event that {needed} it, or leave '{key}' out"
+                    yield Problem(self.file, *case.key_place(key), message, way_out)
+            for node in _listed(case.get("keeps")):
+                if node.value in CASE_PARTS:
+                    message = f"every case has '{node.value}', so no property can be kept under this name"
+                    yield Problem(self.file, node.line, node.column, message, "leave it out, or rename the property")
+
+
+def _listed(node: Node | None) -> list[Node]:
+    """The items of a list, or the one value that stands for a list of one."""
+    return [] if node is None else node.items if node.kind == "list" else [node]

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from schemas.definition import KINDS, Definition
 from schemas.journey import Entry, Handler, handler_rules
 from schemas.offer import Validity
-from schemas.policy import ActionKind, Calendar, Channel, Hold, Purpose
+from schemas.policy import ActionKind, Calendar, CaseKind, Channel, Hold, Purpose
 from streams.problems import Problem, choose, did_you_mean
 from streams.yamltext import MAX_PROBLEMS, Node
 
@@ -32,6 +32,7 @@ _PARTS: dict[str, dict[str, type[BaseModel]]] = {
         "channels": Channel,
         "actions": ActionKind,
         "holds": Hold,
+        "cases": CaseKind,
         "calendar": Calendar,
     },
     "offer": {"valid": Validity},

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from streams.engine import cases
 from streams.engine.gates import COOKIE
 from streams.engine.holds import is_open
 from streams.reasons import after
@@ -15,7 +16,7 @@ from streams.terminal import moment, plural
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from streams.engine.profile import Instance, Profile
+    from streams.engine.profile import Dossier, Instance, Profile
     from streams.explain import Line, Story
 
 INDENT = 12
@@ -70,6 +71,7 @@ def _now(profile: Profile, console: Console) -> None:
     if profile.contact is not None and not profile.contact.granted:
         rows.append(("do not contact", f"since {moment(profile.contact.at)}"))
     rows += [(name, f"open since {moment(case.opened)}") for name, case in profile.cases.items() if is_open(case)]
+    rows += [(_case(key), _carries(key, case)) for key, case in profile.dossiers.items() if cases.is_open(case)]
     if profile.held:
         rows.append(("known by", ", ".join(sorted(profile.held))))
     if profile.customer is not None and profile.id != f"customer:{profile.customer}":
@@ -86,3 +88,18 @@ def _stands(instance: Instance) -> str:
         return f"ended in stage {instance.stage} {moment(instance.ended)} ({after(instance.why)})"
     waiting = f", {plural(len(instance.held), 'action')} held back" if instance.held else ""
     return f"in stage {instance.stage} since {moment(instance.entered)}{waiting}"
+
+
+def _case(key: str) -> str:
+    kind, _, number = key.partition("/")
+    return f"{kind} {number}".rstrip()
+
+
+def _carries(key: str, case: Dossier) -> str:
+    """An open case: since when, where it is and was, what it carries."""
+    *before, here = cases.channels(key, case) or [""]
+    paused = f", paused {moment(case.paused)}" if cases.is_paused(case) else ""
+    where = f", on {here}" if here else ""
+    was = f" (before: {', '.join(before)})" if before else ""
+    carried = " ".join(f"{name}={_plain(value)}" for name, value in cases.carried(key, case).items())
+    return f"open since {moment(cases.opened(case))}{paused}{where}{was}{f', {carried}' if carried else ''}"

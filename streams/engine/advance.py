@@ -18,7 +18,7 @@ from schemas.touchpoint import (
     CONTACT_FORBIDDEN,
     PROFILE_UPDATED,
 )
-from streams.engine import bounds, contacts, gates, holds, identity, journeys, waiting
+from streams.engine import bounds, cases, contacts, gates, holds, identity, journeys, waiting
 from streams.engine.ids import digest, uuid5
 from streams.engine.merge import consent_rank, settle
 from streams.engine.profile import Case, Consent, Profile, Trait, remember
@@ -98,7 +98,8 @@ def _event(profile: Profile, event: Event, now: int, rules: Rules, step: Step) -
     profile.activity = now if now > profile.activity else profile.activity  # noqa: FURB136 - as above
     if kind in UNDERSTOOD:
         _understand(profile, event, now, rules, step)
-    if kind in rules.holds_by_type:
+    if kind in rules.case_types:
+        cases.on_event(profile, event, now, rules)
         _cases(profile, event, now, rules, step)
     stirred = kind in rules.types and journeys.on_event(profile, event, now, rules, step)
     if profile.cases and waiting.any_held(profile):

@@ -12,12 +12,16 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from streams.engine.profile import Case, Contact, Profile, Trait
+from streams.engine.profile import Case, Contact, Dossier, Kept, Profile, Trait
 
 MAX_TRAITS = 200  # as many as a touchpoint may have properties
 MAX_TRAIT_BYTES = 1024
 MAX_CONSENTS = 100
 MAX_CASES = 200
+MAX_DOSSIERS = 20  # of all kinds, open and closed
+MAX_KEPT = 11  # of one: as many names as a kind may keep, and the channel
+MAX_KEPT_BYTES = 512
+MAX_CASE_CHANNELS = 10
 MAX_DEAD = 200
 MAX_CONTACTS = 300  # within the contact window; ten a day
 MAX_COUNTS = 500  # event types, over all sources
@@ -55,6 +59,15 @@ def _case_rank(case: Case) -> tuple[bool, int]:
     return case.opened > case.closed, max(case.opened, case.closed)
 
 
+def _dossier_rank(dossier: Dossier) -> tuple[bool, int]:
+    return dossier.opened > dossier.closed, max(dossier.opened, dossier.closed)
+
+
+def kept_rank(kept: Kept) -> tuple[int, str]:
+    """The newer event."""
+    return kept.at, kept.event_id
+
+
 def _contact_rank(contact: Contact) -> int:
     return contact.at
 
@@ -72,6 +85,11 @@ def bound_consents(profile: Profile) -> None:
 def bound_cases(profile: Profile) -> None:
     """Keep the open cases, and the newest."""
     profile.cases = greatest(profile.cases, MAX_CASES, _case_rank)
+
+
+def bound_dossiers(profile: Profile) -> None:
+    """Keep the open ones, and the newest."""
+    profile.dossiers = greatest(profile.dossiers, MAX_DOSSIERS, _dossier_rank)
 
 
 def bound_dead(profile: Profile) -> None:
@@ -113,6 +131,7 @@ def bound_merged(profile: Profile) -> None:
     bound_traits(profile)
     bound_consents(profile)
     bound_cases(profile)
+    bound_dossiers(profile)
     bound_dead(profile)
     bound_counts(profile)
     profile.contacts = greatest(profile.contacts, MAX_CONTACTS, _contact_rank)

@@ -271,6 +271,12 @@ class _Compiler:
         if node.name == "has":
             return self.has(node.arguments[0])
         first = self.compile(node.arguments[0])
+        if node.name == "open":
+            kind = self.known[first]
+            return lambda context: context.is_open(kind)
+        if node.name == "case":
+            kind, name = self.known[first], self.known[self.compile(node.arguments[1])]
+            return lambda context: context.case(kind, name)
         if node.name == "resume":
             return self.binary(to_resume, first, self.compile(node.arguments[1]))
         operation = _UNARY[node.name]

@@ -57,6 +57,12 @@ class Context(Protocol):
     def profile_count(self, event_type: str | None, /) -> int:
         """How many events of this type (None: of any) the profile has seen."""
 
+    def is_open(self, kind: str, /) -> bool:
+        """Whether a case of this kind is open."""
+
+    def case(self, kind: str, name: str, /) -> Any:
+        """What the case of this kind at hand carries under this name. Raises Absent."""
+
 
 class Frame:
     """A context with the elements of the macros at work, and the steps that are left.
@@ -66,10 +72,12 @@ class Frame:
     """
 
     __slots__ = (
+        "case",
         "count",
         "elements",
         "event",
         "event_time",
+        "is_open",
         "now",
         "profile_count",
         "profile_id",
@@ -89,6 +97,8 @@ class Frame:
         self.profile_id = context.profile_id
         self.count: Callable[[str | None], int] = context.count
         self.profile_count: Callable[[str | None], int] = context.profile_count
+        self.is_open: Callable[[str], bool] = context.is_open
+        self.case: Callable[[str, str], Any] = context.case
         self.elements: list[Any] = [None] * depth
         self.steps = MAX_STEPS
 

@@ -6,6 +6,7 @@ everywhere and is looked at again at run time.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from streams.engine.cel_functions import is_path
@@ -45,6 +46,7 @@ from streams.engine.cel_values import type_name
 from streams.engine.cel_words import ExpressionError, suggest
 
 FUNCTION_NAMES = ("has", *FUNCTIONS)
+CASE_FUNCTIONS = ("open", "case")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Scope:
 
     `event`: there is an event. `vars`, `traits`, `event_types`: the names known, None when any may be. `links`: the
     value is an action's parameter `link`, so `link` and `resume` may make one. `offer`: it is an offer's, which stands
-    in no journey, and does not ask for the best offer.
+    in no journey, and does not ask for the best offer. `cases`: by kind, what a case carries.
     """
 
     event: bool = True
@@ -62,6 +64,7 @@ class Scope:
     event_types: frozenset[str] | None = None
     links: bool = False
     offer: bool = False
+    cases: Mapping[str, Collection[str]] | None = None
 
 
 def check(node: Node, scope: Scope) -> dict[Node, Type]:
@@ -88,7 +91,7 @@ def check_number(node: Node, types: dict[Node, Type]) -> None:
 
 
 def names_in(node: Node) -> set[tuple[str, str]]:
-    """Each property, variable and trait that the tree names, as ("event" | "vars" | "traits", name)."""
+    """Each property, variable, trait and kind of case named, as ("event" | "vars" | "traits" | "case", name)."""
     found: set[tuple[str, str]] = set()
     todo = [node]
     while todo:
@@ -99,6 +102,8 @@ def names_in(node: Node) -> set[tuple[str, str]]:
                 found.add(("event", name))
             case Field(source="vars" | "traits" as source, name=name):
                 found.add((source, name))
+            case Call(target=None, name="open" | "case", arguments=(Constant(value=str(kind)), *_)):
+                found.add(("case", kind))
     return found
 
 
@@ -394,7 +399,35 @@ class _Checker:
             raise ExpressionError(f"{node.name}() cannot take {listed}; {USAGE[node.name]}", node.column)
         if result is Type.LINK:
             self.path(node.arguments[0])
+        if node.name in CASE_FUNCTIONS:
+            self.case(node)
         return result
+
+    def case(self, node: Call) -> None:
+        """Raise ExpressionError unless the kind of case, and what it carries, are written out and known."""
+        words = [each.value if isinstance(each, Constant) else None for each in node.arguments]
+        for argument, word in zip(node.arguments, words, strict=True):
+            if not isinstance(word, str):
+                raise ExpressionError(
+                    f"{node.name}() takes names in quotes, nothing computed; {USAGE[node.name]}", start(argument)
+                )
+        known = self.scope.cases
+        kind, *names = map(str, words)
+        if known is None:
+            return
+        if kind not in known:
+            raise ExpressionError(
+                f"there is no kind of case {kind!r}; declare it under 'cases:' in policy.yaml",
+                node.arguments[0].column,
+                suggest(kind, known),
+            )
+        for name in names:
+            if name not in known[kind]:
+                raise ExpressionError(
+                    f"a case of kind {kind!r} does not carry {name!r}; name it in its 'keeps:' in policy.yaml",
+                    node.arguments[1].column,
+                    suggest(name, known[kind]),
+                )
 
     def path(self, node: Node) -> None:
         if isinstance(node, Constant) and isinstance(node.value, str) and not is_path(node.value):
@@ -457,6 +490,8 @@ class _Checker:
                 self.type_of(field)
             case (Member() as member,):
                 self.type_of(member)
+            case (Call(target=None, name="case") as call,):
+                self.type_of(call)
             case (Field(source="event", name=name),):
                 raise ExpressionError(
                     f"every event has {', '.join(EVENT_FIELDS)}; for the property write has(event.properties.{name})",

@@ -35,7 +35,7 @@ __all__ = [
     "names_used",
 ]
 
-_EXPRESSION = re.compile(r"(?:event|vars|traits|journey|profile)\.|(?:resume|link)\(")
+_EXPRESSION = re.compile(r"(?:event|vars|traits|journey|profile)\.|(?:resume|link|open|case)\(")
 _AS_IT_IS = (Type.BOOL, Type.NULL, Type.LINK)
 
 
@@ -71,20 +71,21 @@ def compile_number(source: str, scope: Scope) -> Callable[[Context], Any]:
 
 
 def names_used(source: str) -> set[tuple[str, str]]:
-    """Each ("event", property), ("vars", variable), ("traits", trait) that is named. Raises ExpressionError."""
+    """Each ("event", property), ("vars", variable), ("traits", trait), ("case", kind) named. Raises ExpressionError."""
     return names_in(parse(source))
 
 
 def is_expression(text: str) -> bool:
-    """Whether a parameter's text is an expression: it begins with a root and a dot, or with `resume(` or `link(`."""
+    """Whether a parameter's text is an expression: it begins with a root and a dot, or calls one of some functions."""
     return _EXPRESSION.match(text) is not None
 
 
 def compile_parameter(value: Any, scope: Scope) -> Callable[[Context], Any] | Any:
     """An action's parameter: the function that computes it, or the value itself when nothing in it is an expression.
 
-    Texts that begin with a root and a dot, or with `resume(` or `link(`, are expressions, in lists and maps too; all
-    else is literal. Raises ExpressionError, whose `path` leads to the text; the function raises Absent only.
+    Texts that begin with a root and a dot, or with `resume(`, `link(`, `open(` or `case(`, are expressions, in lists
+    and maps too; all else is literal. Raises ExpressionError, whose `path` leads to the text; the function
+    raises Absent only.
     """
     return _parameter(value, scope, ())
 

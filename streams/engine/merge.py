@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from schemas.decision import Decision
-from streams.engine import contacts, gates, holds, journeys
+from streams.engine import cases, contacts, gates, holds, journeys
 from streams.engine.bounds import bound_merged, trait_rank
 from streams.engine.ids import uuid5
 from streams.engine.profile import RECENT_EVENTS, Case, Consent, Contact, Instance, Profile
@@ -92,6 +92,7 @@ def unite(profile: Profile, other: Profile, rules: Rules, now: int) -> list[Inst
     profile.cases = _united(
         profile.cases, other.cases, lambda a, b: Case(max(a.opened, b.opened), max(a.closed, b.closed))
     )
+    profile.dossiers = _united(profile.dossiers, other.dossiers, cases.unite)
     profile.contacts = _united(profile.contacts, other.contacts, _contact)
     profile.dead = _united(profile.dead, other.dead, max)
     profile.recent = _recent(profile.recent, other.recent)

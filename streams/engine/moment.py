@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from schemas.journal import Event
+from streams.engine import cases
 from streams.engine.conditions import Absent
 from streams.engine.profile import Instance, Profile
 
@@ -79,6 +80,14 @@ class Moment:
     def profile_count(self, event_type: str | None) -> int:
         """Touchpoints of the profile, of one type or all."""
         return self.profile.total(event_type)
+
+    def is_open(self, kind: str) -> bool:
+        """Whether a case of this kind is open."""
+        return cases.newest_open(self.profile, kind) is not None
+
+    def case(self, kind: str, name: str) -> Any:
+        """What the case of this kind that the event is about, else the newest open one, carries under this name."""
+        return cases.part(self.profile, kind, name, self.event)
 
 
 def holds(condition: Callable[[Any], bool] | None, moment: Moment) -> bool:

@@ -44,6 +44,29 @@ class Case(msgspec.Struct, frozen=True, array_like=True):
     closed: int = 0
 
 
+class Kept(msgspec.Struct, frozen=True, array_like=True):
+    """What a case carries under one name, from the newest event by (time in ms, event id)."""
+
+    value: Any
+    at: int
+    event_id: str
+
+
+class Dossier(msgspec.Struct, frozen=True, array_like=True):
+    """A case of the policy's `cases`: when it was last opened, closed, paused and resumed (ms), and what it carries.
+
+    `since` is the first opening after `closed`; `channels` maps each channel to when the case was last on it.
+    """
+
+    opened: int = 0
+    closed: int = 0
+    paused: int = 0
+    resumed: int = 0
+    since: int = 0
+    keeps: dict[str, Kept] = {}
+    channels: dict[str, int] = {}
+
+
 class Contact(msgspec.Struct, array_like=True):
     """An action that was emitted: enough to cap, withdraw and explain it. Times are ms; `address` is hashed."""
 
@@ -150,6 +173,8 @@ class Profile(msgspec.Struct, array_like=True):
     passed_on: bytes = b""
     # Steps taken while time passes to a mark, by instance; none at rest. So a commit may fall in between.
     steps: dict[str, int] = {}
+    # Cases of the policy, by kind/number.
+    dossiers: dict[str, Dossier] = {}
 
     @property
     def is_customer(self) -> bool:
@@ -200,6 +225,7 @@ CONTENT = (
     "consents",
     "contact",
     "cases",
+    "dossiers",
     "instances",
     "contacts",
     "dead",

@@ -14,6 +14,7 @@ from schemas.definition import Definition, kind_of, name_of
 from schemas.journey import FIXED, SCORE, Entry, Handler, Journey
 from schemas.offer import Offer
 from schemas.policy import Policy
+from streams.engine.cases import case_moves
 from streams.engine.conditions import (
     Context,
     Scope,
@@ -291,6 +292,8 @@ class Rules:
         "_library",
         "active",
         "capacity",
+        "case_types",
+        "cases_by_type",
         "former",
         "holds_by_type",
         "listeners",
@@ -340,6 +343,8 @@ class Rules:
             [((hold.begins,), (name, True)) for name, hold in self.policy.holds.items()]
             + [((hold.ends,), (name, False)) for name, hold in self.policy.holds.items()]
         )
+        self.cases_by_type = case_moves(self.policy)
+        self.case_types = self.holds_by_type.keys() | self.cases_by_type.keys()
 
     def journey(self, name: str, version: int) -> CompiledJourney:
         """The compiled journey that an instance is pinned to."""

@@ -51,6 +51,14 @@ POLICY = Policy.model_validate(
             "complaint": {"begins": "complaint_opened", "ends": "complaint_closed", "holds": ["marketing"]},
             "fraud": {"begins": "fraud_suspected", "ends": "fraud_cleared", "holds": ["marketing", "personalisation"]},
         },
+        "cases": {
+            "complaint": {
+                "opens": "complaint_opened",
+                "closes": "complaint_closed",
+                "moves": "page_viewed",
+                "keeps": ["agent", "page"],
+            },
+        },
     }
 )
 

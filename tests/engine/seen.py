@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.journal import Event, Origin
+from streams.engine.conditions import Absent
 
 NOW = 1_700_000_000_000  # 2023-11-14T22:13:20Z
 MINUTE = 60_000
@@ -39,6 +40,7 @@ class Seen:
     profile_id: str = "customer:7"
     counts: dict[str | None, int] = field(default_factory=dict)
     profile_counts: dict[str | None, int] = field(default_factory=dict)
+    cases: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def count(self, event_type: str | None) -> int:
         """How often the instance saw the type."""
@@ -47,3 +49,13 @@ class Seen:
     def profile_count(self, event_type: str | None) -> int:
         """How often the profile saw the type."""
         return self.profile_counts.get(event_type, 0)
+
+    def is_open(self, kind: str) -> bool:
+        """Whether a case of this kind is open."""
+        return kind in self.cases
+
+    def case(self, kind: str, name: str) -> Any:
+        """What the open case of this kind carries."""
+        if name not in self.cases.get(kind, {}):
+            raise Absent(name)
+        return self.cases[kind][name]

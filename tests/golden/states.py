@@ -95,7 +95,7 @@ def rich_meta() -> bytes:
 
 if __name__ == "__main__":
     written = {name: state.hex() for name, state in sorted(rich_states().items())}
-    (FOLDER / "state-v2.json").write_bytes(
+    (FOLDER / "state-v3.json").write_bytes(
         msgspec.json.format(
             msgspec.json.encode(
                 {
