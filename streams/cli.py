@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.markup import escape
 
-from streams import commands_definitions, commands_draw, commands_kafka, commands_run
+from streams import commands_definitions, commands_draw, commands_explain, commands_kafka, commands_run
 from streams.dlq import ReplayError
 from streams.journaldump import DumpError
 from streams.publish import PublishError
@@ -30,6 +30,7 @@ app = typer.Typer(
 commands_run.register(app)
 commands_definitions.register(app)
 commands_draw.register(app)
+commands_explain.register(app)
 commands_kafka.register(app)
 
 # What a person did or what is not there: said in a line, never with a traceback.

@@ -142,15 +142,16 @@ def simulate(
         raise UsageError("say what to play: either --events FILE or --journal FILE")
     if journal is not None and until is not None:
         raise UsageError("--until goes with --events: a journal has its own time")
-    end = _moment(until)
+    end = moment_of("--until", until)
     read = journaldump.load(_file(journal)) if journal is not None else {}
     if events not in {None, "-"}:
         _file(Path(str(events)))
-    library = folders.library(load_checked(definitions).loaded())
+    library = library_of(definitions)
     if journal is not None:
         published, states = _replay(journal, read, library, partitions)
     else:
-        published, states = _play(str(events), library, partitions or PARTITIONS, end)
+        played = play(str(events), library, end, partitions or PARTITIONS)
+        published, states = played.published, played.states()
     if json:
         _rows(published, states)
     else:
@@ -192,7 +193,13 @@ def _replay(
         raise UsageError(f"{path}: not a journal of this version: {error}") from None
 
 
-def _play(events: str, library: Library, partitions: int, end: int | None) -> tuple[Published, dict[str, bytes]]:
+def library_of(folder: Path) -> Library:
+    """The definitions of a folder, as the engine takes them. Raises UsageError when there are errors."""
+    return folders.library(load_checked(folder).loaded())
+
+
+def play(events: str, library: Library, end: int | None, partitions: int = PARTITIONS) -> Simulator:
+    """Play the touchpoints of a file (`-`: stdin), each at its occurred_at; then let time pass to `end` (ms)."""
     simulator = Simulator(library, partitions)
     with lines_of(events) as lines, progress("playing") as advance:
         for _line, touchpoint in parse(lines, events, DEFAULT_KINDS):
@@ -200,18 +207,19 @@ def _play(events: str, library: Library, partitions: int, end: int | None) -> tu
             advance(1)
     if end is not None:
         simulator.advance_to(end)
-    return simulator.published, simulator.states()
+    return simulator
 
 
-def _moment(text: str | None) -> int | None:
+def moment_of(option: str, text: str | None) -> int | None:
+    """Milliseconds of a moment given as an option; None when it is not. Raises UsageError."""
     if text is None:
         return None
     try:
         parsed = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
-        raise UsageError(f"--until {text}: not an ISO 8601 moment, such as 2026-03-02T12:00:00Z") from None
+        raise UsageError(f"{option} {text}: not an ISO 8601 moment, such as 2026-03-02T12:00:00Z") from None
     if parsed.tzinfo is None:
-        raise UsageError(f"--until {text}: say in which zone, such as {text}Z")
+        raise UsageError(f"{option} {text}: say in which zone, such as {text}Z")
     return int(parsed.timestamp() * 1000)
 
 

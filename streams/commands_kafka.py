@@ -1,4 +1,4 @@
-"""Commands that read or write a running installation's topics: publish, explain, topics, dlq."""
+"""Commands that read or write a running installation's topics: publish, topics, dlq."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ dlq_app = typer.Typer(no_args_is_help=True, help="Dead letters: list them, publi
 def register(app: typer.Typer) -> None:
     """Add these commands."""
     command(app)(publish)
-    command(app)(explain)
     app.add_typer(topics_app, name="topics")
     app.add_typer(dlq_app, name="dlq")
 
@@ -109,40 +108,6 @@ def read_journal(settings: Settings) -> tuple[dict[int, list[tuple[int, Entry]]]
         consumer.close()
     with progress("reading the journal") as advance:
         return journaldump.entries(read(settings, topic, advance)), count
-
-
-def explain(
-    customer: Annotated[str, typer.Argument(help="a customer id, or kind:id such as device:d1")],
-    bootstrap: Bootstrap = None,
-    prefix: Prefix = None,
-    json: Json = False,  # noqa: FBT002 - an option, named where it is used
-) -> None:
-    """Tell a customer's story: what was decided, by which rule.
-
-    Each touchpoint, what came of it, what was not sent and why; computed again from the journal. With --json a line
-    each, the action in full where one was sent.
-
-    Example: polku explain c-7
-    Example: polku explain device:d-41 --json
-    """
-    from streams.explain import explain as explain_story  # noqa: PLC0415 - only this command needs it
-    from streams.tell import tell  # noqa: PLC0415 - as above
-
-    settings = settings_of(bootstrap=bootstrap, prefix=prefix)
-    name = (
-        customer
-        if customer.partition(":")[0] in settings.identifier_kinds and ":" in customer
-        else f"customer:{customer}"
-    )
-    journal, count = read_journal(settings)
-    story = explain_story(journal, count, read_library(settings), name)
-    if not story.lines:
-        raise UsageError(f"nothing is known of {name}; is that the id its touchpoints carry?")
-    if json:
-        for line in story.lines:
-            emit(line)
-    else:
-        tell(story, name, out)
 
 
 @command(topics_app, "list")

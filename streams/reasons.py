@@ -1,9 +1,15 @@
-"""Decisions in words: the verdict, the gate that gave it with its machine-readable reason, and what that means."""
+"""Decisions in words: the verdict, the gate and its machine-readable reason, what that means, what would change it.
+
+Every (gate, reason) that the engine can give has a line in both tables (`tests/language/test_reasons.py` reads the
+engine to see that). `None` in place of a reason stands for those that are names, such as a hold's.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+
+from streams.terminal import moment
 
 if TYPE_CHECKING:
     from schemas.action import Action
@@ -11,16 +17,17 @@ if TYPE_CHECKING:
 
 VERDICTS = {"refused": "not sent", "held": "held back"}
 
-# {found} and {asked} are the decision's value and bound.
-MEANINGS = {
+# {found} and {asked} are the decision's value and bound, {found_at} and {then} the moment that a number of ms found is,
+# and that moment and the time asked for; {purpose}, {action}, {channel}, {journey}, {stage} are the decision's.
+MEANINGS: dict[tuple[str, str | None], str] = {
     ("duplicate", "already-emitted"): "this very action was sent before",
     ("consent", "never-given"): "there is no consent to {asked}",
-    ("consent", "withdrawn"): "the consent to {asked} was withdrawn",
+    ("consent", "withdrawn"): "the consent to {asked} was withdrawn {found_at}",
     ("consent", "unknown-purpose"): "the policy knows no purpose {found}",
     ("consent", "template-not-listed"): "the purpose allows {asked}, and this is {found}",
     ("consent", "no-address-in-request"): "nobody asked for it to an address of their own",
     ("ceiling", "reached"): "{found} within a day, and the purpose bears {asked}",
-    ("do-not-contact", "forbidden"): "the customer asked not to be contacted",
+    ("do-not-contact", "forbidden"): "the customer asked not to be contacted, {found_at}",
     ("stop", "stopped"): "a stop of {found} is in force",
     ("channel", "no-address"): "no address is known for {asked}",
     ("channel", "address-suppressed"): "the address known for {asked} must not be used",
@@ -39,6 +46,50 @@ MEANINGS = {
     ("stale", "older-on-arrival-than-stale-after"): "it came {found} late, and the journey bears {asked}",
     # A hold's reason is its name in the policy.
     ("hold", None): "case {found} is open, and {asked} waits",
+    # What nobody proposed: only for who asks why a journey was not entered, or why nothing happened in it.
+    ("enter", "already-in"): "they were in it already, in stage {found}",
+    ("enter", "again-never"): "they had been through it, until {found_at}, and nobody comes into it twice",
+    ("enter", "again-later"): "the last time ended {found_at}, and one may come again {asked} after that",
+    ("enter", "stopped"): "a stop of {found} was in force",
+    ("enter", "not-in-force"): "the journey was not in force yet",
+    ("enter", "condition"): "{parts}",
+    ("handler", "condition"): "{parts}",
+}
+# What would have changed the verdict, in a sentence to be read out. What was found stands in the meaning beside it.
+WAYS_OUT: dict[tuple[str, str | None], str] = {
+    ("duplicate", "already-emitted"): "nothing: it went out once, and once is all",
+    ("consent", "never-given"): "it would have gone out with the customer's consent to {asked}",
+    ("consent", "withdrawn"): "it would have gone out with a consent to {asked} given after {found_at}",
+    ("consent", "unknown-purpose"): "it would need a purpose {found} in the policy",
+    ("consent", "template-not-listed"): "it would have gone out with a template that {purpose} lists: {asked}",
+    ("consent", "no-address-in-request"): "it would have gone out with an address given in the request itself",
+    ("ceiling", "reached"): "it would have gone out with fewer than {asked} for {purpose} in the 24 hours before",
+    ("do-not-contact", "forbidden"): "it would have gone out had the customer allowed contact again after {found_at}",
+    ("stop", "stopped"): "it would have gone out without the stop of {found}",
+    ("channel", "no-address"): "it would have gone out with an address for {asked}",
+    ("channel", "address-suppressed"): "it would have gone out with another address for {asked}",
+    ("channel", "unknown-action"): "it would need an action {found} in the policy",
+    ("channel", "to-absent"): "it would have gone out with an address where its `to` looks for one",
+    ("channel", "link-absent"): "it would have gone out with a path of the site where its `link` looks for one",
+    ("limits", "too-many-actions"): "it would have gone out with fewer than {asked} actions in the month before",
+    ("limits", "too-many-held"): "it would have waited with fewer, or smaller, actions waiting already",
+    ("limits", "parameters-too-large"): "it would have gone out with parameters of at most {asked}",
+    ("limits", "trait-too-large"): "it would have been kept with at most {asked}",
+    ("limits", "step-budget"): "the journey must not lead back to itself without time or an event in between",
+    ("journey", "instance-ended"): "it would have gone out had what it waited for ended before the journey did",
+    ("merge", "another-instance-stays"): "nothing: a customer is in a journey once at a time",
+    ("merge", "too-large-to-hand-over"): "it would have gone along with less gathered",
+    ("identity", "too-many-parked"): "it would have waited with fewer entries waiting before it",
+    ("stale", "older-on-arrival-than-stale-after"): "it would have counted had it come within {asked}",
+    ("hold", None): "it goes out when case {found} is closed, if its journey still wants it then",
+    ("withdrawal", None): "it would have stayed had it been delivered before",
+    ("enter", "already-in"): "they can enter once the journey has ended for them",
+    ("enter", "again-never"): "with `again: always`, or after a time, in the journey",
+    ("enter", "again-later"): "the same event would let them in from {then} on",
+    ("enter", "stopped"): "it would have let them in without the stop of {found}",
+    ("enter", "not-in-force"): "an event after the journey is put in force can let them in",
+    ("enter", "condition"): "it would have let them in with {wanted}",
+    ("handler", "condition"): "it would have reacted with {wanted}",
 }
 _AFTER = re.compile(r"\bafter (\d+) s\b")
 
@@ -53,8 +104,8 @@ def sentence(decision: Decision, action: Action | None = None) -> str:
     if decision.verdict == "withdrawn":
         return f"{what}{by} withdrawn: {after(decision.reason)}"
     verdict = VERDICTS.get(decision.verdict, decision.verdict)
-    meaning = _meaning(decision)
-    return f"{what} {verdict}: {decision.gate} says {decision.reason}{f' ({meaning})' if meaning else ''}"
+    meant = meaning(decision)
+    return f"{what} {verdict}: {decision.gate} says {decision.reason}{f' ({meant})' if meant else ''}"
 
 
 def _where(action: Action | None) -> str:
@@ -64,13 +115,42 @@ def _where(action: Action | None) -> str:
     return (f" to {action.to}" if action.to else "") + (f" ({what})" if what else "")
 
 
-def _meaning(decision: Decision) -> str:
-    found, asked = _plain(decision.value), _plain(decision.bound)
-    known = MEANINGS.get((decision.gate, decision.reason)) or MEANINGS.get((decision.gate, None))
+def meaning(decision: Decision) -> str:
+    """What a verdict means, with what was found and what was asked for."""
+    if decision.verdict == "withdrawn":
+        return after(decision.reason)
+    known = _known(MEANINGS, decision.gate, decision.reason)
     if known is not None:
-        return known.format(found=found, asked=asked)
+        return known.format_map(_facts(decision))
+    found, asked = _plain(decision.value), _plain(decision.bound)
     words = [f"found {found}"] if decision.value else []
     return ", ".join(words + ([f"asked for {asked}"] if decision.bound else []))
+
+
+def would_change(decision: Decision) -> str:
+    """What would have changed a verdict; nothing for what was sent."""
+    known = _known(WAYS_OUT, decision.gate, decision.reason)
+    return known.format_map(_facts(decision)) if known is not None else ""
+
+
+def _known(table: dict[tuple[str, str | None], str], gate: str, reason: str) -> str | None:
+    return table.get((gate, reason)) or table.get((gate, None))
+
+
+def facts(value: str | None, bound: str | None) -> dict[str, str]:
+    """What the tables may name of a value found and a bound asked for."""
+    found = {"found": _plain(value), "asked": _plain(bound), "found_at": _plain(value), "then": ""}
+    if value is not None and value.isdecimal():
+        found["found_at"] = moment(int(value))
+        number, _, unit = (bound or "").partition(" ")
+        if unit == "ms" and number.isdecimal():
+            found["then"] = moment(int(value) + int(number))
+    return found
+
+
+def _facts(decision: Decision) -> dict[str, str]:
+    names = ("purpose", "action", "channel", "journey", "stage")
+    return facts(decision.value, decision.bound) | {name: str(getattr(decision, name) or "") for name in names}
 
 
 def _plain(value: str | None) -> str:

@@ -1,4 +1,4 @@
-"""A customer's story on a terminal: each touchpoint, what came of it, and how things stand now."""
+"""A customer's story on a terminal: each touchpoint, what came of it, and how things stand at its end."""
 
 from __future__ import annotations
 
@@ -17,16 +17,25 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from streams.engine.profile import Dossier, Instance, Profile
-    from streams.explain import Line, Story
+    from streams.explain import Story
+    from streams.storylines import Line
 
 INDENT = 12
 MOST = 100  # characters of an event's properties: enough for a page and a form, and a line stays a line
-_COLOURS = {"touchpoint": "bold", "outcome": "magenta", "linked": "blue", "unlinked": "blue", "transition": "cyan"}
+_COLOURS = {
+    "touchpoint": "bold",
+    "outcome": "magenta",
+    "linked": "blue",
+    "unlinked": "blue",
+    "transition": "cyan",
+    "passed": "yellow",
+}
+_MARKS = {"transition": "· ", "passed": "✗ "}
 _VERDICTS = {"sent": ("✓", "green"), "held": ("…", "yellow"), "refused": ("✗", "red"), "withdrawn": ("↩", "yellow")}
 
 
-def tell(story: Story, asked: str, console: Console) -> None:
-    """Print a story; `asked` is the name it was asked for by."""
+def tell(story: Story, asked: str, console: Console, *, verbose: bool = False) -> None:
+    """Print a story; `asked` is the name it was asked for by. With `verbose`, say what would have changed verdicts."""
     head = Text(story.name, "bold")
     if asked != story.name:
         head.append(f"  ({asked} is this customer{'' if asked.startswith('customer:') else chr(39) + 's'})", "not bold")
@@ -37,12 +46,16 @@ def tell(story: Story, asked: str, console: Console) -> None:
         if (today := f"{then:%a} {then.day} {then:%B %Y}, UTC") != day:
             day, clock = today, ""
             console.print(Text(f"\n{day}", "underline"))
-        begins = line.kind not in {"transition", "decision"}
+        begins = line.kind not in {"transition", "decision", "passed"}
         shown = "" if f"{then:%X}" == clock and not begins else f"{then:%X}"
         clock = f"{then:%X}"
         console.print(Text(f"{shown:{10 if begins else INDENT}}").append_text(_row(line)))
+        if verbose and line.would_change:
+            console.print(Text(f"{'':{INDENT}}  → {line.would_change}", "italic"))
+    if story.journey is not None:
+        _entering(story, console)
     if story.profile is not None:
-        _now(story.profile, console)
+        _standing(story, story.profile, console)
 
 
 def _row(line: Line) -> Text:
@@ -50,7 +63,7 @@ def _row(line: Line) -> Text:
         mark, colour = _VERDICTS.get(line.decision.verdict, ("·", "dim"))
         return Text(f"{mark} {line.text}", colour)
     if line.kind != "touchpoint":
-        return Text(line.text if line.kind != "transition" else f"· {line.text}", _COLOURS[line.kind])
+        return Text(f"{_MARKS.get(line.kind, '')}{line.text}", _COLOURS[line.kind])
     words = " ".join(f"{name}={_plain(value)}" for name, value in line.properties.items())
     row = Text(line.text, _COLOURS["touchpoint"]).append(f" ({line.channel})", "not bold")
     return row.append(f"  {words if len(words) <= MOST else words[: MOST - 1] + '…'}" if words else "", "dim not bold")
@@ -60,10 +73,31 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
-def _now(profile: Profile, console: Console) -> None:
-    """How things stand: journeys, consents, what is open."""
-    rows = [(f"{each.journey} v{each.version}", _stands(each)) for each in profile.instances.values()]
-    rows += [
+def _entering(story: Story, console: Console) -> None:
+    """What lets one into the journey that was asked about, and whether it came."""
+    for name, count in story.came.items():
+        times = "never came" if not count else f"came {plural(count, 'time')}"
+        console.print(Text(f"\n{story.journey} is entered by {name}, which {times}"))
+
+
+def _standing(story: Story, profile: Profile, console: Console) -> None:
+    """How things stand at the end of the story: journeys, consents, what is open."""
+    rows = [
+        (f"{each.journey} v{each.version}", _stands(each))
+        for each in profile.instances.values()
+        if story.journey in {None, each.journey}
+    ]
+    if story.journey is None:
+        rows += _known(profile)
+    if rows:
+        console.print(Text("\nNow" if story.at is None else f"\nThen, {moment(story.at)}", "underline"))
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, value in rows:
+        console.print(Text(f"{name:{width}}  {value}"))
+
+
+def _known(profile: Profile) -> list[tuple[str, str]]:
+    rows = [
         (f"consent to {name.removeprefix(COOKIE)}{' (cookie)' if name.startswith(COOKIE) else ''}",
          f"{'given' if word.granted else 'withdrawn'} {moment(word.at)}")
         for name, word in profile.consents.items()
@@ -76,11 +110,7 @@ def _now(profile: Profile, console: Console) -> None:
         rows.append(("known by", ", ".join(sorted(profile.held))))
     if profile.customer is not None and profile.id != f"customer:{profile.customer}":
         rows.append(("called", profile.customer))
-    if rows:
-        console.print(Text("\nNow", "underline"))
-    width = max((len(name) for name, _ in rows), default=0)
-    for name, value in rows:
-        console.print(Text(f"{name:{width}}  {value}"))
+    return rows
 
 
 def _stands(instance: Instance) -> str:

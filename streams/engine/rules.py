@@ -201,6 +201,11 @@ def listens_to(journey: Journey) -> frozenset[str]:
     return frozenset(each for when in whens for each in _types(when))
 
 
+def enters_by(journey: Journey) -> frozenset[str]:
+    """The types of touchpoints that a journey is entered with."""
+    return frozenset(each for entry in _entries(journey) for each in _types(entry.when))
+
+
 def waits_for_silence(journey: Journey) -> bool:
     """Whether any stage waits for silence: then every touchpoint moves a timer."""
     return any(str(handler.after).endswith("silence") for stage in journey.stages.values() for handler in stage)
@@ -274,6 +279,14 @@ class Library:
         known = self.of(kind).get((name, version))
         if known is None or known[0] != fingerprint:
             raise UnknownDefinition(kind, name, version, fingerprint)
+
+
+def newest(library: Library, name: str) -> Journey:
+    """The newest version of a journey that is known. Raises LookupError."""
+    version = max((version for known, version in library.journeys if known == name), default=0)
+    if not version:
+        raise LookupError(name)
+    return library.journeys[name, version][1]
 
 
 NO_POLICY = Policy(policy="none", version=1, purposes={}, channels={}, actions={})

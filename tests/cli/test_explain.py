@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
 
+from streams.cut import up_to
 from streams.explain import Story, explain
 from streams.journaldump import Journal
+from streams.simulator import Simulator, replay
 from streams.tell import tell
-from tests.stories.telling import play, read, seeds
+from tests.cli.running import SEEDS, polku
+from tests.stories.telling import at, play, read, seeds
 from tests.stories.test_fifty_touchpoints import CHANGES_HANDS, SIX_WEEKS, THE_END
 
 PARTITIONS = 4
@@ -17,9 +21,12 @@ PARTITIONS = 4
 
 def story_of(name: str, text: str = SIX_WEEKS, until: str = THE_END) -> Story:
     """The story of a profile in a log."""
-    simulator = play(read(text), until, PARTITIONS)
-    journal: Journal = {index: list(enumerate(entries)) for index, entries in enumerate(simulator.journal)}
-    return explain(journal, PARTITIONS, seeds(), name)
+    return explain(journal_of(play(read(text), until, PARTITIONS)), PARTITIONS, seeds(), name)
+
+
+def journal_of(simulator: Simulator) -> Journal:
+    """The journal that a simulation wrote."""
+    return {index: list(enumerate(entries)) for index, entries in enumerate(simulator.journal)}
 
 
 def told(name: str, text: str = SIX_WEEKS, until: str = THE_END) -> str:
@@ -126,3 +133,90 @@ def test_every_decision_is_told_once() -> None:
     final = [name for name in simulator.states() if (found := simulator.profile(name)) and found.id == name]
     shown = [line.decision.decision_id for name in final for line in story_of(name).lines if line.decision is not None]
     assert sorted(shown) == sorted(decision.decision_id for decision in simulator.decisions)
+
+
+def test_a_journal_up_to_a_moment() -> None:
+    """Gives the decisions made by then, and no other: just after each of them, and just before.
+
+    (What an answer brings is decided at the time its profile has reached, a millisecond before the event it came of.)
+    """
+    simulator = play(read(SIX_WEEKS), THE_END, PARTITIONS)
+    journal = journal_of(simulator)
+    for then in sorted({decision.at + shift for decision in simulator.decisions for shift in (1, -2)}):
+        published, _ = replay(up_to(journal, PARTITIONS, then), PARTITIONS, seeds())
+        expected = [decision.decision_id for decision in simulator.decisions if decision.at <= then]
+        assert sorted(each.decision_id for each in published.decisions) == sorted(expected)
+
+
+def test_how_things_stood() -> None:
+    """The story ends there, and what is held, consented and open is as it was."""
+    simulator = play(read(SIX_WEEKS), THE_END, PARTITIONS)
+    story = explain(journal_of(simulator), PARTITIONS, seeds(), "customer:c-7", at=at("03-09 13:00:00"))
+    page = io.StringIO()
+    tell(story, story.name, Console(file=page, soft_wrap=True, highlight=False))
+    assert "12:00:00  card_activated (app)" in page.getvalue()
+    assert "complaint_closed" not in page.getvalue()
+    assert "Then, 2026-03-09 13:00:00" in page.getvalue()
+    assert "in stage active since 2026-03-09 12:00:00, 1 action held back" in page.getvalue()
+
+
+CARD = ("c-7", "--events", SEEDS / "touchpoints" / "credit-card.jsonl", "-d", SEEDS)
+
+
+def test_touchpoints_in_a_file() -> None:
+    """No Kafka is needed: the file is played, up to the moment asked for."""
+    told = polku("explain", "device:d-41", *CARD[1:], "--at", "2026-03-04T18:32:00Z")
+    assert told.code == 0
+    assert "in stage applying since 2026-03-04 18:31:00" in told.out
+    assert "no such" not in polku("explain", *CARD, "--until", "2026-03-10T00:00:00Z").out
+
+
+def test_one_journey_as_json() -> None:
+    """A line each, of what concerns it; what was passed over with the part, the value and what would change it."""
+    rows = polku("explain", *CARD, "--journey", "credit-card-application", "--json").rows
+    assert {row["kind"] for row in rows} >= {"touchpoint", "transition", "passed", "decision"}
+    inside = next(row for row in rows if row["kind"] == "passed")
+    assert inside["meaning"] == "they were in it already, in stage interested"
+    withdrawn = next(row for row in rows if row.get("decision", {}).get("verdict") == "withdrawn")
+    assert withdrawn["meaning"] == "journey credit-card-application ended: completed"
+    assert withdrawn["would_change"] == "it would have stayed had it been delivered before"
+
+
+def test_what_was_missing_of_a_condition() -> None:
+    """The part, the value that was found, and what would have let them in."""
+    read_elsewhere = (
+        b'{"event_id": "e-1", "type": "page_viewed", "channel": "web", "occurred_at": "2026-03-02T10:00:00Z",'
+        b' "identifiers": {"device": "d-1"}, "properties": {"page": "/loans"}}\n'
+    )
+    asked = ("device:d-1", "--events", "-", "-d", SEEDS, "--journey", "credit-card-application", "--json")
+    _, passed = polku("explain", *asked, stdin=read_elsewhere).rows
+    (part,) = passed["passed"]["parts"]
+    assert part["outcome"] == "false"
+    assert part["values"] == {"event.page": '"/loans"'}
+    assert passed["would_change"] == f"it would have let them in with {part['text']}"
+
+
+def test_a_journey_that_came_into_force_later() -> None:
+    """What came before it is said to have come too early."""
+    simulator = Simulator(seeds(), PARTITIONS, activate=False)
+    given = read("    03-02 10:00:00 c-1 web basket_updated basket_id=b-1 value=35")
+    simulator.touchpoint(given.touchpoints[0], given.given[0][0])
+    story = explain(journal_of(simulator), PARTITIONS, seeds(), "customer:c-1", journey="free-delivery-coupon")
+    assert [line.meaning for line in story.lines] == ["", "the journey was not in force yet"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--journey", "onbording"), "did you mean 'onboarding'?"),
+        (("--at", "soon"), "--at soon: not an ISO 8601 moment"),
+        (("--at", "2026-03-04T18:32:00"), "say in which zone"),
+        (("--at", "2020-01-01T00:00:00Z"), "nothing is known of customer:c-7 at 2020-01-01T00:00:00Z"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else each[0],
+)
+def test_what_cannot_be_explained(arguments: tuple[str, ...], said: str) -> None:
+    """One line on stderr with the way out."""
+    ran = polku("explain", *CARD, *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err

@@ -1,0 +1,249 @@
+"""The lines of stories: what each entry of a journal brought, in the order of effects, for every profile."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from schemas.action import Action
+from schemas.decision import Decision
+from schemas.journal import Answer, Entry, Event, Forward, Merge, Outcome, ProfileEntry, Unite, Unlink
+from streams import reasons, whynot
+from streams.engine.partition import Output
+from streams.engine.profile import decode
+from streams.engine.step import PassedOver, Transition
+from streams.engine.trace import ENTER
+from streams.reasons import after, sentence
+
+REPEAT = " (a repeat: changes nothing)"
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing in a story.
+
+    `at` is in ms; `kind` is touchpoint, outcome, linked, unlinked, transition, decision or
+    passed. Of a decision, and of what was passed over: `meaning` in words, and what would have changed it.
+    """
+
+    at: int
+    kind: str
+    profile: str
+    text: str
+    event_id: str | None = None
+    event: str | None = None
+    channel: str | None = None
+    properties: dict[str, Any] = {}
+    decision: Decision | None = None
+    action: Action | None = None
+    move: Transition | None = None
+    passed: PassedOver | None = None
+    meaning: str = ""
+    would_change: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The journey that somebody asks about, and the types of touchpoints that let one in."""
+
+    journey: str
+    enters_by: frozenset[str]
+
+
+@dataclass(slots=True)
+class Recorder:
+    """Keeps the lines of every profile, in the order of effects, and hands them on where the engine does."""
+
+    lines: dict[str, list[Line]] = field(default_factory=dict)
+    links: dict[str, list[Line]] = field(default_factory=dict)
+    handed: dict[str, list[tuple[str, list[Line]]]] = field(default_factory=dict)
+    parked: dict[str, list[Line]] = field(default_factory=dict)
+    actions: dict[str, Action] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)
+    asked: Asked | None = None
+
+    def record(self, entry: Entry, output: Output, in_force: Collection[str]) -> None:
+        """Keep what one entry brought: arrivals whose turn came, each with its effects, after what was due before.
+
+        `in_force` names the journeys that are.
+        """
+        self.actions |= {action.action_id: action for action in output.actions}
+        arrivals = self._arrivals(entry, output) if isinstance(entry, ProfileEntry) else []
+        groups: dict[str | None, list[Line]] = {line.event_id: [] for line in arrivals}
+        groups[None] = []
+        cause: str | None = arrivals[-1].event_id if arrivals else None
+        for move in output.transitions:
+            cause = move.event_id if move.event_id in groups else None
+            groups[cause].append(_move(move))
+        for decision in output.decisions:
+            if decision.event_id is None and decision.verdict == "withdrawn":
+                pass  # by what moved last
+            elif decision.action_id in self.held:  # what came now let it go
+                cause = arrivals[-1].event_id if arrivals and arrivals[-1].at <= decision.at else None
+            else:
+                cause = decision.event_id if decision.event_id in groups else None
+            if decision.verdict == "held":
+                self.held.add(str(decision.action_id))
+            groups[cause].append(self._decision(decision))
+        for passed in output.passed_over:
+            groups[passed.event_id if passed.event_id in groups else None].append(_passed(passed))
+        if self.asked is not None and self.asked.journey not in in_force:
+            for line in arrivals:
+                if line.event in self.asked.enters_by:
+                    groups[line.event_id].append(_too_early(line, self.asked.journey))
+        for line in groups[None]:
+            self._add(line)
+        for line in arrivals:
+            for each in (line, *groups[line.event_id]):
+                self._add(each)
+        self._links(entry, output)
+
+    def _arrivals(self, entry: ProfileEntry, output: Output) -> list[Line]:
+        """What took effect with this entry: itself, unless it waits or was passed on, and what waited for it."""
+        waiting = self.parked.pop(entry.profile, [])
+        if isinstance(entry, Event | Outcome | Forward) and not any(
+            isinstance(sent, Forward) and sent.entry is entry for sent in output.entries
+        ):
+            waiting.append(self._arrival(entry))
+        state = output.states.get(entry.profile)
+        if not waiting or state is None:
+            return waiting
+        parked = {_id(each) for each in decode(state).parked}
+        if parked:
+            self.parked[entry.profile] = [line for line in waiting if line.event_id in parked]
+        return [line for line in waiting if line.event_id not in parked]
+
+    def _arrival(self, entry: Event | Outcome | Forward) -> Line:
+        inner = entry.entry if isinstance(entry, Forward) else entry
+        via = f" (via {entry.identifier})" if isinstance(entry, Forward) else ""
+        if isinstance(inner, Event):
+            return Line(
+                at=inner.origin.time,
+                kind="touchpoint",
+                profile=entry.profile,
+                text=f"{inner.type}{via}",
+                event_id=inner.event_id,
+                event=inner.type,
+                channel=inner.channel,
+                properties=inner.properties,
+            )
+        action = self.actions.get(inner.action_id)
+        what = f"{action.action} " if action is not None else ""
+        return Line(
+            at=inner.origin.time,
+            kind="outcome",
+            profile=entry.profile,
+            text=f"{inner.channel} says: {what}{inner.kind}{via}",
+            event_id=inner.outcome_id,
+            channel=inner.channel,
+        )
+
+    def _decision(self, decision: Decision) -> Line:
+        action = self.actions.get(decision.action_id or "")
+        return Line(
+            at=decision.at,
+            kind="decision",
+            profile=decision.profile,
+            text=sentence(decision, action),
+            event_id=decision.event_id,
+            channel=decision.channel,
+            decision=decision,
+            action=action if decision.verdict == "sent" else None,
+            meaning=reasons.meaning(decision),
+            would_change=reasons.would_change(decision),
+        )
+
+    def _links(self, entry: Entry, output: Output) -> None:
+        if isinstance(entry, Unlink):
+            text = f"{entry.identifier} belongs to somebody else from now on"
+            self._add(Line(at=entry.time, kind="unlinked", profile=entry.profile, text=text))
+        elif isinstance(entry, Unite):
+            text = f"{entry.one} and {entry.other} are one, to be called {entry.into}"
+            self._link(Line(at=entry.origin.time, kind="linked", profile=entry.profile, text=text))
+        for identifier, holder in output.identities:
+            if holder is not None and not identifier.startswith("customer:"):
+                text = f"{identifier} belongs to this customer from now on"
+                self._link(Line(at=holder.since, kind="linked", profile=f"customer:{holder.customer}", text=text))
+        for sent in output.entries:
+            if isinstance(sent, Answer) and sent.gathered:
+                self._hand_on(sent.identifier, sent.profile)
+            elif isinstance(sent, Merge):
+                self._hand_on(sent.source, sent.profile)
+
+    def _add(self, line: Line) -> None:
+        self.lines.setdefault(line.profile, []).append(line)
+
+    def _link(self, line: Line) -> None:
+        self.links.setdefault(line.profile, []).append(line)
+
+    def _hand_on(self, source: str, target: str) -> None:
+        self.handed.setdefault(target, []).append((source, self.lines.pop(source, [])))
+
+    def story(self, name: str) -> list[Line]:
+        """Every line of a profile, those that others handed to it included, by time.
+
+        What came again says so; what an alias passed on stands once, and a link before what it brought.
+        """
+        found = sorted(self._all(name), key=lambda item: item[:2])
+        story: list[Line] = []
+        arrived: dict[tuple[str, str], int] = {}
+        for *_, line in found:
+            if line.event_id is None or line.kind not in {"touchpoint", "outcome"}:
+                story.append(line)
+            elif (line.kind, line.event_id) not in arrived:
+                arrived[line.kind, line.event_id] = line.at
+                story.append(line)
+            elif arrived[line.kind, line.event_id] != line.at:
+                story.append(msgspec.structs.replace(line, text=line.text + REPEAT))
+        return story
+
+    def _all(self, name: str, seen: frozenset[str] = frozenset()) -> Iterator[tuple[int, bool, Line]]:
+        """Lines with what orders them: the moment in which they took effect, links first."""
+        for line in self.links.get(name, []):
+            yield line.at, False, line
+        for lines in (self.lines.get(name, []), *(lines for _, lines in self.handed.get(name, []))):
+            moment = 0
+            for line in lines:
+                moment = max(moment, line.at)
+                yield moment, True, line
+        for source, _ in self.handed.get(name, []):
+            if source.startswith("customer:") and source not in seen:
+                yield from self._all(source, seen | {name})
+
+
+def _id(entry: Event | Outcome | Forward | Unite) -> str:
+    inner = entry.entry if isinstance(entry, Forward) else entry
+    return inner.outcome_id if isinstance(inner, Outcome) else inner.event_id
+
+
+def _move(move: Transition) -> Line:
+    journey, why = f"{move.journey} v{move.version}", after(move.why)
+    goal = "; its goal is reached" if move.converted else ""
+    if move.to_stage is None:
+        text = f"{journey} ends in stage {move.from_stage} ({why})"
+    elif move.from_stage is None:
+        text = f"{journey} begins in stage {move.to_stage}{goal}"
+    else:
+        text = f"{journey} goes from {move.from_stage} to {move.to_stage} ({why}){goal}"
+    return Line(at=move.at, kind="transition", profile=move.profile, text=text, event_id=move.event_id, move=move)
+
+
+def _passed(passed: PassedOver) -> Line:
+    return Line(
+        at=passed.at,
+        kind="passed",
+        profile=passed.profile,
+        text=whynot.sentence(passed),
+        event_id=passed.event_id,
+        passed=passed,
+        meaning=whynot.meaning(passed),
+        would_change=whynot.would_change(passed),
+    )
+
+
+def _too_early(line: Line, journey: str) -> Line:
+    """An event that came before the journey was in force: the engine did not offer it."""
+    passed = PassedOver(line.profile, journey, 0, ENTER, "not-in-force", line.at, line.event_id, line.event)
+    return _passed(passed)
