@@ -8,7 +8,7 @@ import msgspec
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """One verdict.
 
-    `verdict`: sent, held, refused, withdrawn, ended, merged or ignored. `gate` is the rule that decided
+    `verdict`: sent, held, refused, withdrawn, ended, merged, pinned or ignored. `gate` is the rule that decided
     (duplicate, consent, do-not-contact, hold, ceiling, channel, journey, stale, ...), `reason` a machine-readable
     word of that gate, `value` what was found and `bound` what was asked for. `action_id` is None where no action
     was proposed. `event_id` is the cause (None: a timer). `decision_id` is deterministic.

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+EVERYBODY = 100  # percent: Activate.share
 TOUCHPOINTS, OUTCOMES = 0, 1  # Origin.topic
 ORIGIN_TOPICS = ("touchpoints", "outcomes")
 
@@ -127,19 +128,32 @@ class TaskMark(Entry, tag=9, frozen=True):
 
 
 class Activate(Entry, tag=10, frozen=True):
-    """A definition takes effect here."""
+    """A definition takes effect here: for all, or (a canary) for `share` percent of the profiles that enter.
+
+    `by` and `why` say who wanted it, `at` (ms) when; of two words on one version's share the later counts.
+    """
 
     kind: str
     name: str
     version: int
     fingerprint: str
+    share: int = EVERYBODY
+    by: str = ""
+    why: str = ""
+    at: int = 0
 
 
 class Stop(Entry, tag=11, frozen=True):
-    """A stop takes effect (or ends, when `on` is false) here: `scope` is `marketing` or `journey:<name>`."""
+    """A stop takes effect (or ends, when `on` is false) here: `scope` is `marketing` or `journey:<name>`.
+
+    `by` and `why` say who wanted it, `at` (ms) when; of two words on one scope the later counts.
+    """
 
     scope: str
     on: bool = True
+    by: str = ""
+    why: str = ""
+    at: int = 0
 
 
 class Origins(Entry, tag=12, frozen=True):

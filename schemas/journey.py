@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from pydantic.json_schema import SkipJsonSchema
@@ -179,6 +179,14 @@ class Journey(Model):
     stale_after: Annotated[
         DurationText, Field(description="an event older than this on arrival enters and sends nothing")
     ] = "1d"
+    edits: Annotated[
+        Literal["pinned", "follow"],
+        Field(description="what those in earlier versions do when this one is put in force: stay there, or move here"),
+    ] = "pinned"
+    moved: Annotated[
+        dict[Name, Name],
+        Field(description="with `edits: follow`: a stage that is gone, and the one that those in it move to"),
+    ] = {}  # noqa: RUF012 - pydantic copies it
     stages: Annotated[
         dict[Name, list[Handler]],
         Field(min_length=1, max_length=200, description="the stages, in the order of progress, with their handlers"),

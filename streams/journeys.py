@@ -13,12 +13,12 @@ from schemas import codec, journal
 from schemas.journal import Origins, TaskMark, partition_of
 from streams import logs
 from streams.engine.journeys import STEP_BUDGET
-from streams.engine.partition import Partition, Slice, TimersRemain
+from streams.engine.partition import Partition, Slice, WorkRemains
 from streams.engine.rules import UnknownDefinition
 from streams.engine.store import META_KEY
 from streams.tables import recover
 from streams.tasks import Task
-from streams.transactions import Message, Outbox
+from streams.transactions import Doubtful, Message, Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,6 +94,13 @@ class JourneysTask(Task):
 
     async def absorb(self, records: list[Any]) -> int:
         """Apply entries; stop at one that activates a definition not known here yet."""
+        try:
+            return await self._absorb(records)
+        except UnknownDefinition as error:
+            # An instance was handed over from a partition whose owner heard of its version sooner.
+            raise Doubtful(error) from error
+
+    async def _absorb(self, records: list[Any]) -> int:
         partition = self._partition
         assert partition is not None
         profiles: dict[bytes, list[Any]] = {}
@@ -110,7 +117,7 @@ class JourneysTask(Task):
             entry = journal.decode(record.value)
             try:
                 partition.apply(record.offset, entry)
-            except TimersRemain:
+            except WorkRemains:
                 if not await self._go_on(record.offset, entry):
                     self.metrics.entries.inc(taken)
                     return taken
@@ -146,7 +153,7 @@ class JourneysTask(Task):
             await asyncio.sleep(0)
             try:
                 partition.apply(offset, mark)
-            except TimersRemain:
+            except WorkRemains:
                 continue
             return True
         return False

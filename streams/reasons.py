@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from schemas.action import Action
     from schemas.decision import Decision
 
-VERDICTS = {"refused": "not sent", "held": "held back"}
+VERDICTS = {"refused": "not sent", "held": "held back", "pinned": "goes on as it was"}
 
 # {found} and {asked} are the decision's value and bound, {found_at} and {then} the moment that a number of ms found is,
 # and that moment and the time asked for; {purpose}, {action}, {channel}, {journey}, {stage} are the decision's.
@@ -44,6 +44,7 @@ MEANINGS: dict[tuple[str, str | None], str] = {
     ("merge", "too-large-to-hand-over"): "what was gathered has {found}, too much for a message",
     ("identity", "too-many-parked"): "{found} entries waited for an answer, so this one goes on",
     ("stale", "older-on-arrival-than-stale-after"): "it came {found} late, and the journey bears {asked}",
+    ("edit", "stage-not-mapped"): "stage {found} is gone in {asked}, and nothing says where to go",
     # A hold's reason is its name in the policy.
     ("hold", None): "case {found} is open, and {asked} waits",
     # What nobody proposed: only for who asks why a journey was not entered, or why nothing happened in it.
@@ -66,6 +67,7 @@ WAYS_OUT: dict[tuple[str, str | None], str] = {
     ("ceiling", "reached"): "it would have gone out with fewer than {asked} for {purpose} in the 24 hours before",
     ("do-not-contact", "forbidden"): "it would have gone out had the customer allowed contact again after {found_at}",
     ("stop", "stopped"): "it would have gone out without the stop of {found}",
+    ("edit", "stage-not-mapped"): "it would have moved with `moved: {{{found}: <stage>}}` in {asked}",
     ("channel", "no-address"): "it would have gone out with an address for {asked}",
     ("channel", "address-suppressed"): "it would have gone out with another address for {asked}",
     ("channel", "unknown-action"): "it would need an action {found} in the policy",

@@ -83,7 +83,7 @@ class Simulator:
         self, library: Library, partitions: int = 4, kinds: tuple[str, ...] = DEFAULT_KINDS, *, activate: bool = True
     ) -> None:
         """With `activate`, the newest version of every definition in `library` is in force from the start."""
-        self.count = partitions
+        self.count, self.library = partitions, library
         self.stores = [MemoryStore() for _ in range(partitions)]
         self.partitions = [Partition(index, partitions, library, self.stores[index]) for index in range(partitions)]
         self.journal: list[list[Entry]] = [[] for _ in range(partitions)]
@@ -120,6 +120,11 @@ class Simulator:
         self._run()
         for index, partition in enumerate(self.partitions):
             self.broadcast(TaskMark(index, partition.least_mark))
+        self._run()
+
+    def write(self, entry: Entry) -> None:
+        """Write an entry to every journal partition, and let it take effect."""
+        self.broadcast(entry)
         self._run()
 
     def broadcast(self, entry: Entry) -> None:

@@ -76,6 +76,7 @@ class StageGraph:
     def problems(self) -> Iterator[Problem]:
         """Everything wrong with the ways."""
         yield from self._unknown()
+        yield from self._moved()
         if self.stages is None:
             return
         yield from self._unreachable()
@@ -99,6 +100,22 @@ class StageGraph:
             if isinstance(node.value, str) and node.value not in self.ways and _NAME.fullmatch(node.value):
                 way_out = choose(node.value, self.names, "declare it under 'stages:'")
                 yield Problem(self.file, node.line, node.column, f"unknown stage '{node.value}'", way_out)
+
+    def _moved(self) -> Iterator[Problem]:
+        moved, edits = self.root.get("moved"), self.root.get("edits")
+        if moved is None or moved.kind != "map":
+            return
+        if edits is None or edits.value == "pinned":
+            message = "nobody moves to this version: those in earlier ones stay there"
+            way_out = "write 'edits: follow' beside it, or leave 'moved' out"
+            yield Problem(self.file, *self.root.key_place("moved"), message, way_out)
+        for stage, to in moved.fields.items():
+            if stage in self.ways:
+                message = f"'{stage}' is a stage of this version: those in it stay in it"
+                yield Problem(self.file, *moved.key_place(stage), message, "name stages of earlier versions only")
+            if isinstance(to.value, str) and to.value not in self.ways and _NAME.fullmatch(to.value):
+                way_out = choose(to.value, self.names, "declare it under 'stages:'")
+                yield Problem(self.file, to.line, to.column, f"unknown stage '{to.value}'", way_out)
 
     def _starts(self) -> set[str]:
         starts = set()

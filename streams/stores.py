@@ -105,6 +105,9 @@ class PartitionStore(Protocol):
     def due(self, after: Timer | None, until: int, limit: int) -> list[Timer]:
         """Return the first `limit` timers behind `after` (None: all) that are due by `until` (ms), in order."""
 
+    def scan(self, after: str, limit: int) -> list[tuple[str, bytes]]:
+        """Return the first `limit` profiles behind `after` with their states, in order of the names' bytes."""
+
     def write(self, output: Output, offset: int) -> None:
         """Keep what an output changes, and the offset it includes, as one."""
 
@@ -251,6 +254,20 @@ class RocksStore:
             raise self._translated(error) from error
         if after is None and found:
             self._floor = found[0][0]
+        return found
+
+    def scan(self, after: str, limit: int) -> list[tuple[str, bytes]]:
+        """Return the first `limit` profiles behind `after` with their states, in order."""
+        found: list[tuple[str, bytes]] = []
+        try:
+            iterator = self._db.iter(ReadOptions())
+            iterator.seek(after.encode() + b"\x00" if after else _PROFILES)
+            while len(found) < limit and iterator.valid():
+                found.append((iterator.key().decode(), iterator.value()[_ALARM:]))
+                iterator.next()
+            iterator.status()
+        except Exception as error:
+            raise self._translated(error) from error
         return found
 
     def write(self, output: Output, offset: int) -> None:

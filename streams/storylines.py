@@ -225,6 +225,8 @@ def _move(move: Transition) -> Line:
         text = f"{journey} ends in stage {move.from_stage} ({why})"
     elif move.from_stage is None:
         text = f"{journey} begins in stage {move.to_stage}{goal}"
+    elif move.from_stage == move.to_stage and why.startswith("moved to version"):
+        text = f"{journey} goes on in stage {move.to_stage} ({why})"
     else:
         text = f"{journey} goes from {move.from_stage} to {move.to_stage} ({why}){goal}"
     return Line(at=move.at, kind="transition", profile=move.profile, text=text, event_id=move.event_id, move=move)

@@ -56,11 +56,12 @@ def on_event(profile: Profile, event: Event, now: int, rules: Rules, step: Step)
     for journey in rules.listeners.get(kind, ()):
         instance = instances.get(journey.name)
         if instance is None or instance.ended:
-            if kind in journey.enter:
+            chosen = rules.entered(journey, profile.id) if journey.name in rules.canaries else journey
+            if chosen is not None and kind in chosen.enter:
                 moment = moment or Moment(profile, event, now, rules, step)
-                stirred = _enter(journey, instance, moment) or stirred
+                stirred = _enter(chosen, instance, moment) or stirred
         elif instance.version == journey.version:
-            if journey.counting:
+            if journey.counting and kind in journey.types:
                 instance.counts[kind] = instance.counts.get(kind, 0) + 1
             reactions = journey.stages[instance.stage].reactions.get(kind)
             if reactions is not None:
@@ -70,9 +71,9 @@ def on_event(profile: Profile, event: Event, now: int, rules: Rules, step: Step)
         instance = instances.get(name)
         if instance is None or instance.ended or instance.version == rules.active.get(name):
             continue
-        # Pinned to the version it entered with.
+        # Pinned to the version it entered with, perhaps a canary, and perhaps a moment ago.
         journey = rules.journey(name, instance.version)
-        if kind not in journey.types:
+        if kind not in journey.types or instance.event_id == event.event_id:
             continue
         if journey.counting:
             instance.counts[kind] = instance.counts.get(kind, 0) + 1

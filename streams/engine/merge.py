@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from schemas.decision import Decision
-from streams.engine import cases, contacts, gates, holds, journeys
+from streams.engine import cases, contacts, edits, gates, holds, journeys
 from streams.engine.bounds import bound_merged, trait_rank
 from streams.engine.ids import uuid5
 from streams.engine.profile import RECENT_EVENTS, Case, Consent, Contact, Instance, Profile
@@ -72,9 +72,17 @@ def instance_rank(instance: Instance, rules: Rules, now: int) -> tuple[Any, ...]
 
 def merge(profile: Profile, other: Profile, rules: Rules, now: int, step: Step) -> None:
     """Unite `other` into `profile`; end and withdraw what the united profile may not keep."""
+    for instance in other.instances.values():
+        if not instance.ended and instance.version != rules.active.get(instance.journey):
+            rules.adopt(instance.journey, instance.version)
+    moves = edits.follow_merged(other, rules) if rules.follows else []
+    known = {instance.id for instance in profile.instances.values()}
     for loser in unite(profile, other, rules, now):
         if not loser.ended:
             _end_loser(profile, loser, profile.instances[loser.journey], now, step)
+    for each in moves:
+        if each.instance.id not in known and profile.instances[each.instance.journey] is each.instance:
+            edits.tell(profile, each, now, step)
     settle(profile, rules, now, step)
     profile.wake = journeys.next_due(profile, rules)
 

@@ -6,18 +6,18 @@ A journeys task feeds it the entries of its partition, the simulator those of a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
 
-from schemas.journal import Activate, Entry, Mark, Origins, ProfileEntry, Stop, TaskMark
+from schemas.journal import EVERYBODY, Activate, Entry, Mark, Origins, ProfileEntry, Stop, TaskMark
 from schemas.journal import decode as decode_entry
-from streams.engine import journeys
+from streams.engine import edits, journeys
 from streams.engine.advance import advance
 from streams.engine.profile import FORMAT, Profile, StateError, decode, encode, new_profile
-from streams.engine.rules import Library, Rules
+from streams.engine.rules import Canaries, CompiledJourney, Library, Rules
 from streams.engine.step import OFFSET, Effects, Step
 from streams.engine.store import Store, Timer
 from streams.engine.timers import Timers
@@ -25,22 +25,37 @@ from streams.engine.timers import Timers
 # What a cached profile takes in memory: so many bytes, and so many times its encoding. By tracemalloc, decoded profiles
 # of 0.1 to 4.5 kB take 1.1 kB and 4.2 times their length; keys and places in dictionaries take 0.4 kB.
 CACHED_BASE, CACHED_FACTOR = 1500, 4.2
+PAGE = 1000  # profiles read from the store at once
 
 
-class TimersRemain(Exception):
-    """More timers are due by a task's mark than one transaction should hold: commit, then apply the mark again."""
+# Profiles looked at in one `apply`, for instances that an edit moves: some 20 ms.
+SCAN = 5000
+
+
+class WorkRemains(Exception):
+    """An entry asks for more than one transaction should hold: commit, then apply it again.
+
+    More timers are due by a task's mark, or more instances move to a version that is activated.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """How many timers fire in one `apply`, and how many bytes (states and effects) they leave before a `collect`."""
+    """How many timers fire, or instances move, in one `apply`, and what they leave before a `collect`.
+
+    `bytes` are those of states and effects.
+    """
 
     timers: int
     bytes: int
 
 
 class Meta(msgspec.Struct, array_like=True):
-    """What a partition knows beyond its profiles: marks read, the watermark, definitions in force, stops."""
+    """What a partition knows beyond its profiles: marks read, the watermark, definitions in force, stops.
+
+    `words` are the times (ms) of the newest word on each stop. `cursor` is the last profile that was looked at for an
+    activation under way, so that a commit may fall in between.
+    """
 
     format: int = FORMAT
     offset: int = -1
@@ -50,6 +65,9 @@ class Meta(msgspec.Struct, array_like=True):
     watermark: int = 0
     active: dict[str, tuple[int, str]] = {}
     stops: list[str] = []
+    canaries: Canaries = {}
+    words: dict[str, int] = {}
+    cursor: str = ""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -99,15 +117,15 @@ class Partition:
     ) -> None:
         """Start from a recovered `meta`, or from nothing. Raises StateError when it was written by a later format.
 
-        With `slices`, `apply` of a task's mark may raise TimersRemain. With `trace`, steps say of these journeys what
-        was passed over.
+        With `slices`, `apply` of a task's mark and of an activation may raise WorkRemains. With `trace`, steps say of
+        these journeys what was passed over.
         """
         self.index, self.count = index, count
         self._library, self._store = library, store
         self._meta = _decode_meta(meta) if meta is not None else Meta()
         if self._meta.format > FORMAT:
             raise StateError(f"partition state of format {self._meta.format}; this version reads up to {FORMAT}")
-        self.rules = Rules(library, self._meta.active, self._meta.stops)
+        self._rule()
         # Decoded states, used lately and before; the bytes of their encodings, and of those used lately in all.
         self._cache: dict[str, Profile] = {}
         self._older: dict[str, Profile] = {}
@@ -119,8 +137,15 @@ class Partition:
         self._schedule = self._timers.schedule
         self._slices = slices
         self._fired, self._fired_bytes = 0, 0
+        # Of an activation under way: the rules that it brings, and the profiles not looked at yet.
+        self._coming: Rules | None = None
+        self._sweep: Iterator[tuple[str, bytes | None]] | None = None
         self._trace = trace
         self._step = Step(self._meta.watermark, trace=trace)
+
+    def _rule(self) -> None:
+        meta = self._meta
+        self.rules = Rules(self._library, meta.active, meta.stops, canaries=meta.canaries)
 
     @property
     def watermark(self) -> int:
@@ -159,6 +184,17 @@ class Partition:
     def active(self) -> dict[str, tuple[int, str]]:
         """`kind/name` to (version, fingerprint) of the definitions in force."""
         return dict(self._meta.active)
+
+    @property
+    def canaries(self) -> Canaries:
+        """`kind/name` to (version, fingerprint, share, when) of versions that a share of those who enter come into."""
+        return dict(self._meta.canaries)
+
+    @property
+    def stops(self) -> dict[str, tuple[bool, int]]:
+        """Scope to (whether it is stopped, when that was said in ms)."""
+        on = self._meta.stops
+        return {scope: (scope in on, at) for scope, at in {**dict.fromkeys(on, 0), **self._meta.words}.items()}
 
     def apply(self, offset: int, entry: Entry) -> None:
         """Apply the entry at `offset`. Raises UnknownDefinition, changing nothing, when it activates one not known."""
@@ -273,7 +309,7 @@ class Partition:
         while True:
             if slices is not None and (left == 0 or self._fired_bytes >= slices.bytes):
                 if timers.any(watermark):
-                    raise TimersRemain
+                    raise WorkRemains
                 break
             timer = timers.take(watermark)
             if timer is None:
@@ -301,20 +337,96 @@ class Partition:
             self._fired_bytes += len(encode(profile)) + len(_encode(step.effects[before:]))
 
     def on_activate(self, entry: Activate) -> None:
-        """A definition takes effect; an older version never replaces a newer."""
-        key = f"{entry.kind}/{entry.name}"
-        known = self._meta.active.get(key)
+        """A definition takes effect, for all or for a share; an older version never replaces a newer.
+
+        Instances that follow move before anything else of this partition happens, profile by profile in order.
+        """
+        meta, key = self._meta, f"{entry.kind}/{entry.name}"
+        known, canary = meta.active.get(key), meta.canaries.get(key)
         if known is not None and known[0] >= entry.version:
             return
+        if entry.share < EVERYBODY:
+            said = (entry.version, entry.at)
+            if canary is not None and (canary[0], canary[3]) > said:
+                return
+            self._library.require(entry.kind, entry.name, entry.version, entry.fingerprint)
+            meta.canaries[key] = (entry.version, entry.fingerprint, entry.share, entry.at)
+            self._rule()
+            return
         self._library.require(entry.kind, entry.name, entry.version, entry.fingerprint)
-        self._meta.active[key] = (entry.version, entry.fingerprint)
-        self.rules = Rules(self._library, self._meta.active, self._meta.stops)
+        active = meta.active | {key: (entry.version, entry.fingerprint)}
+        canaries = {name: each for name, each in meta.canaries.items() if name != key or each[0] > entry.version}
+        rules = self._coming = self._coming or Rules(self._library, active, meta.stops, canaries=canaries)
+        if entry.kind == "journey" and entry.name in rules.follows:
+            self._follow(rules.follows[entry.name], rules)
+        self.rules, self._coming = rules, None
+        meta.active, meta.canaries = active, canaries
+
+    def _follow(self, journey: CompiledJourney, rules: Rules) -> None:
+        """Move instances of earlier versions; raises WorkRemains after a slice."""
+        meta, slices = self._meta, self._slices
+        sweep = self._sweep = self._sweep or self._profiles(meta.cursor)
+        needle, moved = journey.name.encode(), 0
+        for looked, (name, state) in enumerate(sweep, 1):
+            # Most profiles are not in the journey, and the bytes of those who are have its name.
+            if (state is None or needle in state) and self._move(name, state, journey, rules):
+                moved += 1
+            if slices is not None and (
+                moved >= slices.timers or looked >= SCAN or (moved and self._fired_bytes >= slices.bytes)
+            ):
+                meta.cursor, self._meta_touched = name, True
+                raise WorkRemains
+        meta.cursor, self._sweep = "", None
+
+    def _move(self, name: str, state: bytes | None, journey: CompiledJourney, rules: Rules) -> bool:
+        found = self._load(name) if state is None else decode(state)
+        if not edits.concerns(found.instances.get(journey.name), journey):
+            return False
+        profile = self._load(name)
+        step = self._step
+        before = len(step.effects)
+        edits.follow(profile, journey, rules, step)
+        self._touched[name] = profile
+        if profile.wake:
+            self._schedule(name, profile.wake)
+        self._fired += 1
+        if self._slices is not None:
+            self._fired_bytes += len(encode(profile)) + len(_encode(step.effects[before:]))
+        return True
+
+    def _profiles(self, after: str) -> Iterator[tuple[str, bytes | None]]:
+        """All profiles behind `after`, in order, each once, with its state where only the store has it.
+
+        A profile is in the cache from its first entry until its state is in the store.
+        """
+        cached = sorted(name for name in self._cache.keys() | self._older.keys() if name > after)
+        at = 0
+        for name, state in self._stored(after):
+            while at < len(cached) and cached[at] < name:
+                yield cached[at], None
+                at += 1
+            if at < len(cached) and cached[at] == name:
+                at += 1
+                yield name, None
+            else:
+                yield name, state
+        for name in cached[at:]:
+            yield name, None
+
+    def _stored(self, after: str) -> Iterator[tuple[str, bytes]]:
+        while page := self._store.scan(after, PAGE):
+            yield from page
+            after = page[-1][0]
 
     def on_stop(self, entry: Stop) -> None:
         """A stop begins or ends."""
-        stops = set(self._meta.stops)
-        self._meta.stops = sorted(stops | {entry.scope} if entry.on else stops - {entry.scope})
-        self.rules = Rules(self._library, self._meta.active, self._meta.stops)
+        meta = self._meta
+        if entry.at < meta.words.get(entry.scope, 0):
+            return
+        meta.words[entry.scope] = entry.at
+        stops = set(meta.stops)
+        meta.stops = sorted(stops | {entry.scope} if entry.on else stops - {entry.scope})
+        self._rule()
 
     def on_origins(self, entry: Origins) -> None:
         """The set of origin partitions grows; it never shrinks."""

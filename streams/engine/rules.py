@@ -24,6 +24,7 @@ from streams.engine.conditions import (
     compile_parameter,
 )
 from streams.engine.durations import duration
+from streams.engine.ids import percent
 from streams.engine.offers import Capacity, compile_offer
 
 NEVER, ALWAYS = -1, 0
@@ -74,12 +75,16 @@ class Reaction:
 
 @dataclass(frozen=True, slots=True)
 class Timer:
-    """A compiled `after`: `index` names it within its stage, `silence` counts from the last touchpoint."""
+    """A compiled `after`: `index` names it within its stage, `silence` counts from the last touchpoint.
+
+    `text` is the trigger as written: by it a timer of one version is found again in another.
+    """
 
     index: int
     after: int
     silence: bool
     reaction: Reaction
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,8 @@ class CompiledJourney:
     stages: dict[str, Stage]
     types: frozenset[str]
     counting: bool
+    follow: bool
+    moved: dict[str, str]
 
 
 def _types(when: str | list[str] | None) -> tuple[str, ...]:
@@ -171,7 +178,13 @@ def _stage(name: str, order: int, journey: Journey, policy: Policy, anywhere: di
             when.append((_types(handler.when), reaction))
         elif handler.after is not None:
             timers.append(
-                Timer(number, duration(handler.after.split()[0]), handler.after.endswith("silence"), reaction)
+                Timer(
+                    number,
+                    duration(handler.after.split()[0]),
+                    handler.after.endswith("silence"),
+                    reaction,
+                    f"after {handler.after}",
+                )
             )
         else:
             arrival.append(reaction)
@@ -250,6 +263,8 @@ def compile_journey(journey: Journey, policy: Policy) -> CompiledJourney:
         types=listens_to(journey),
         # Only who asks for counts pays for them: two more dicts to touch per event and instance.
         counting="journey.count" in "".join(_expressions(journey)),
+        follow=journey.edits == "follow",
+        moved=dict(journey.moved),
     )
 
 
@@ -292,21 +307,30 @@ def newest(library: Library, name: str) -> Journey:
 NO_POLICY = Policy(policy="none", version=1, purposes={}, channels={}, actions={})
 
 
+Canaries = dict[str, tuple[int, str, int, int]]
+"""By kind/name: version, fingerprint, share in percent, and when that was said (ms)."""
+
+
 class Rules:
     """What is in force in one journal partition: active journeys by the event types they listen to, offers, the policy.
 
     `former` names, by type, the journeys of which a version that is not active listens to it: instances are pinned to
-    the version they entered with. Whatever an event's type is not a key of costs that event nothing. `places` has the
-    offers by place; while one of them has a capacity, entries must be applied in the order of the journal (`ordered`).
+    the version they entered with. `canaries` are the versions that a share of those who enter come into, `follows` the
+    journeys to whose active version instances of earlier ones move. Whatever an event's type is not a key of costs that
+    event nothing. `places` has the offers by place; while one of them has a capacity, entries must be applied in the
+    order of the journal (`ordered`).
     """
 
     __slots__ = (
         "_compiled",
         "_library",
+        "_ran",
         "active",
+        "canaries",
         "capacity",
         "case_types",
         "cases_by_type",
+        "follows",
         "former",
         "holds_by_type",
         "listeners",
@@ -324,6 +348,7 @@ class Rules:
         active: dict[str, tuple[int, str]],
         stops: list[str],
         capacity: Capacity | None = None,
+        canaries: Canaries | None = None,
     ) -> None:
         """`active` maps `kind/name` to (version, fingerprint); `stops` are scopes; `capacity` is the partition's."""
         self._library = library
@@ -331,7 +356,13 @@ class Rules:
         policies = [(name[7:], version) for name, (version, _) in sorted(active.items()) if name.startswith("policy/")]
         self.policy = library.policies[policies[-1]][1] if policies else NO_POLICY
         self.stops = frozenset(stops)
-        self.active = {
+        self.canaries = {
+            name[8:]: (version, share)
+            for name, (version, _, share, _) in sorted((canaries or {}).items())
+            if name.startswith("journey/")
+        }
+        # A journey of which there is nothing but a canary: nobody else comes into it.
+        self.active = {name: version for name, (version, _) in self.canaries.items()} | {
             name[8:]: version for name, (version, _) in sorted(active.items()) if name.startswith("journey/")
         }
         made = [
@@ -342,22 +373,44 @@ class Rules:
         self.places = _by_type([(tuple(offer.places), offer) for offer in made])
         self.ordered = any(offer.capacity is not None for offer in made)
         self.capacity = capacity or Capacity()
-        journeys = [self.journey(name, version) for name, version in self.active.items()]
-        self.listeners = _by_type([(tuple(sorted(journey.types)), journey) for journey in journeys])
-        known = [(name, version, library.journeys[name, version][1]) for name, version in sorted(library.journeys)]
-        ran = [(name, version, model) for name, version, model in known if name in self.active]
-        former = {
-            (name, each) for name, version, model in ran if version != self.active[name] for each in listens_to(model)
-        }
-        self.former = _by_type([((each,), name) for name, each in sorted(former)])
-        self.types = self.listeners.keys() | self.former.keys()
-        self.silence = any(waits_for_silence(model) for _, _, model in ran)
+        journeys = [self.journey(name, version) for name, version in sorted(self.active.items())]
+        self.listeners = _by_type([(tuple(sorted(self._heard(journey))), journey) for journey in journeys])
+        self.follows = {journey.name: journey for journey in journeys if journey.follow}
+        self._ran = [each for each in sorted(library.journeys) if each[0] in self.active]
+        self._former()
         self.holds_by_type = _by_type(
             [((hold.begins,), (name, True)) for name, hold in self.policy.holds.items()]
             + [((hold.ends,), (name, False)) for name, hold in self.policy.holds.items()]
         )
         self.cases_by_type = case_moves(self.policy)
         self.case_types = self.holds_by_type.keys() | self.cases_by_type.keys()
+
+    def _heard(self, journey: CompiledJourney) -> frozenset[str]:
+        canary = self.canaries.get(journey.name)
+        return journey.types if canary is None else journey.types | self.journey(journey.name, canary[0]).enter.keys()
+
+    def _former(self) -> None:
+        ran = [(name, version, self._library.journeys[name, version][1]) for name, version in self._ran]
+        former = {
+            (name, each) for name, version, model in ran if version != self.active[name] for each in listens_to(model)
+        }
+        self.former = _by_type([((each,), name) for name, each in sorted(former)])
+        self.types = self.listeners.keys() | self.former.keys()
+        self.silence = any(waits_for_silence(model) for _, _, model in ran)
+
+    def adopt(self, name: str, version: int) -> None:
+        """An instance of this version came from elsewhere: it may have been published after these rules were made."""
+        if name in self.active and (name, version) not in self._ran:
+            self.journey(name, version)
+            self._ran = sorted([*self._ran, (name, version)])
+            self._former()
+
+    def entered(self, journey: CompiledJourney, profile: str) -> CompiledJourney | None:
+        """The version of an active journey that a profile comes into, where there is a canary; None: into none."""
+        version, share = self.canaries[journey.name]
+        if percent(f"canary/{journey.name}/{version}", profile) < share:
+            return self.journey(journey.name, version)
+        return None if version == journey.version else journey
 
     def journey(self, name: str, version: int) -> CompiledJourney:
         """The compiled journey that an instance is pinned to."""

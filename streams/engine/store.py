@@ -51,6 +51,9 @@ class Store(Protocol):
     def due(self, after: Timer | None, until: int, limit: int) -> list[Timer]:
         """Return the first `limit` timers behind `after` (None: all) that are due by `until` (ms), in order."""
 
+    def scan(self, after: str, limit: int) -> list[tuple[str, bytes]]:
+        """Return the first `limit` profiles behind `after` with their states, in order of the names' bytes."""
+
 
 class MemoryStore:
     """A store in memory; `offset` and `meta` are kept for whoever reads them back."""
@@ -61,6 +64,7 @@ class MemoryStore:
         self.states: dict[str, bytes] = {}
         self._alarms: dict[str, int] = {}
         self._bytes = 0
+        self._scanned: list[str] = []
         # Timers due by the latest moment asked for are sorted, the others in a heap. Dropped ones are left in either.
         self._live: set[Timer] = set()
         self._sorted: list[Timer] = []
@@ -88,6 +92,23 @@ class MemoryStore:
                 break
             if timer in live:
                 found.append(timer)
+        return found
+
+    def scan(self, after: str, limit: int) -> list[tuple[str, bytes]]:
+        """Return the first `limit` profiles behind `after` with their states, in order.
+
+        Profiles that are new since the first page, from the start, are not among the others.
+        """
+        if not after or not self._scanned:
+            self._scanned = sorted(self.states)
+        found: list[tuple[str, bytes]] = []
+        for index in range(bisect_right(self._scanned, after), len(self._scanned)):
+            state = self.states.get(self._scanned[index])
+            if state is not None:
+                found.append((self._scanned[index], state))
+                if len(found) == limit:
+                    return found
+        self._scanned = []
         return found
 
     def write(self, output: Output, offset: int) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.journal import Entry, TaskMark
-from streams.engine.partition import Output, Partition, Slice, TimersRemain
+from streams.engine.partition import Output, Partition, Slice, WorkRemains
 from streams.engine.step import Step
 from streams.engine.store import MemoryStore
 from streams.engine.timers import Timers
@@ -147,7 +147,7 @@ class Published:
                 try:
                     self.partition.apply(offset, entry)
                     break
-                except TimersRemain:
+                except WorkRemains:
                     self.commit(offset)
                     if crash:
                         self._begin()
@@ -234,7 +234,7 @@ def test_a_mark_counts_when_all_of_it_has_been_applied() -> None:
         [*activations(library(CHAIN)), event("customer:a", "a", "hello"), event("customer:b", "b", "hello")]
     ):
         partition.apply(offset, entry)
-    with pytest.raises(TimersRemain):
+    with pytest.raises(WorkRemains):
         partition.apply(3, TaskMark(0, START + HOUR))
     assert (partition.watermark, partition.own_mark, partition.fired[0]) == (0, 0, 1)
     partition.apply(3, TaskMark(0, START + HOUR))

@@ -10,7 +10,7 @@ import msgspec
 
 from schemas.journal import TOUCHPOINTS, Forward, Mark, Origin, Origins, Stop, TaskMark, Unite
 from schemas.journal import Outcome as OutcomeEntry
-from streams.engine.partition import Partition, Slice, TimersRemain
+from streams.engine.partition import Partition, Slice, WorkRemains
 from streams.engine.profile import decode
 from streams.engine.store import MemoryStore
 from streams.simulator import activations
@@ -75,7 +75,7 @@ def _firing() -> dict[str, bytes]:
     entries = [*activations(DEFINITIONS), event("customer:eve", "basket", "basket_updated", START)]
     for offset, entry in enumerate(entries):
         partition.apply(offset, entry)
-    with contextlib.suppress(TimersRemain):
+    with contextlib.suppress(WorkRemains):
         partition.apply(len(entries), TaskMark(0, START + 2 * DAY))
     return partition.collect().states
 
@@ -85,7 +85,8 @@ def rich_meta() -> bytes:
     shop = Shop(CARD, COUPON, RECEIPTS, partitions=1)
     partition = shop.simulator.partitions[0]
     for offset, entry in enumerate(
-        [Origins([2, 1]), Mark(0, 1, START), TaskMark(0, START), Stop("marketing"), Stop("journey:card")], 1_000
+        [Origins([2, 1]), Mark(0, 1, START), TaskMark(0, START), Stop("marketing", at=START), Stop("journey:card")],
+        1_000,
     ):
         partition.apply(offset, entry)
     meta = partition.collect().meta

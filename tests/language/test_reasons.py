@@ -29,6 +29,7 @@ ELSEWHERE = {
     ("merge", "too-large-to-hand-over"): "tests/engine/test_identity.py",
     ("identity", "too-many-parked"): "tests/engine/test_identity.py",
     ("stop", "stopped"): "tests/engine/test_gates.py",
+    ("edit", "stage-not-mapped"): "tests/engine/test_edits.py",
     # `polku check` refuses such definitions.
     ("consent", "template-not-listed"): "tests/engine/test_gates.py",
     ("consent", "unknown-purpose"): "tests/engine/test_gates.py",

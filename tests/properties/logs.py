@@ -10,7 +10,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from schemas.journal import Entry
-from streams.engine.partition import Output, Partition, Slice, TimersRemain
+from streams.engine.partition import Output, Partition, Slice, WorkRemains
 from streams.engine.rules import Library
 from streams.engine.store import MemoryStore
 from tests.engine.making import DAY, HOUR, MINUTE, Shop, journey, library
@@ -241,7 +241,7 @@ def run(  # noqa: PLR0913 - each is one way in which a worker may read it
             try:
                 partition.apply(offset, entry)
                 break
-            except TimersRemain:
+            except WorkRemains:
                 commit()
                 partition = Partition(index, count, known, store, result.meta, slices=slices)
         if restart(offset):

@@ -52,6 +52,18 @@ def _fill(store: RocksStore, profiles: int = 2000, commits: int = 10) -> None:
 # ---- as the one in memory
 
 
+def test_profiles_are_scanned_in_order(tmp_path: Path) -> None:
+    """Page by page behind a name, in the order of bytes, without what is the store's own."""
+    names = ["customer:a", "customer:b", "customer:\u00e4", "customer:\U0001f600", "device:1", "email:x@example.com"]
+    for store in (RocksStore(tmp_path / "store", "topic"), MemoryStore()):
+        store.write(_output(dict.fromkeys(reversed(names), 7), 1, b"meta"), 100)
+        found: list[tuple[str, bytes]] = []
+        while page := store.scan(found[-1][0] if found else "", 4):
+            found += page
+        assert found == [(name, _state(name, 7, 1)) for name in names]
+        store.close()
+
+
 @examples(60)
 @given(
     st.lists(
