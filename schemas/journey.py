@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
-from schemas.policy import DurationText, EventType, Model, Name, Word
+from schemas.policy import DurationText, EventType, Model, Name, Word, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,6 +38,8 @@ After = Annotated[
     ),
 ]
 Params = dict[Word, Any]
+
+PERCENT = 100
 
 TRIGGERS = ("when", "after", "on arrival")
 # The parts of a score: their product is what actions and offers are ranked by.
@@ -152,6 +161,22 @@ class Handler(Model):
         return written
 
 
+def _whole(arms: dict[str, int]) -> dict[str, int]:
+    if sum(arms.values()) != PERCENT:
+        raise wrong(
+            f"the arms of a split are {PERCENT} percent in all, and these are {sum(arms.values())}",
+            "change the percents; a remainder is an arm of its own",
+        )
+    return arms
+
+
+Arms = Annotated[
+    dict[Name, Annotated[int, Field(ge=0, le=100)]],
+    Field(min_length=1, max_length=PERCENT, examples=[{"plain": 50, "warm": 50}]),
+    AfterValidator(_whole),
+]
+
+
 class Journey(Model):
     """One journey: how one enters, its stages in order, what holds in any stage, its goal and when one may come again.
 
@@ -186,6 +211,10 @@ class Journey(Model):
     moved: Annotated[
         dict[Name, Name],
         Field(description="with `edits: follow`: a stage that is gone, and the one that those in it move to"),
+    ] = {}  # noqa: RUF012 - pydantic copies it
+    splits: Annotated[
+        dict[Name, Arms],
+        Field(description="the arms of each split, in whole percent, 100 in all; split(<name>) gives a profile's arm"),
     ] = {}  # noqa: RUF012 - pydantic copies it
     stages: Annotated[
         dict[Name, list[Handler]],

@@ -79,12 +79,14 @@ class JourneyChecks:
         yield from self._counted(root)
         variables = self._variables(root)
         cases = self.words.cases() if self.words is not None else None
+        journey = root.text("journey") or ""
+        within = Scope(vars=variables, traits=None, journey=journey, splits=_splits(root), cases=cases)
         for entry in entries(root):
-            yield from self._condition(entry, Scope(event=True, vars=frozenset(), traits=None, cases=cases))
-            yield from self._sets(entry, Scope(event=True, vars=variables, traits=None, cases=cases))
+            yield from self._condition(entry, replace(within, vars=frozenset()))
+            yield from self._sets(entry, within)
         actions = ActionChecks(self.document, self.words, self.definitions.templates, variables, self.offers)
         for stage, _, handler in handlers(root):
-            scope = Scope(event="when" in handler.fields, vars=variables, traits=None, cases=cases)
+            scope = replace(within, event="when" in handler.fields)
             if stage is None and "when" not in handler.fields:
                 yield from self._not_anywhere(handler)
             yield from self._condition(handler, scope)
@@ -142,6 +144,12 @@ class JourneyChecks:
         number = name in SCORE and isinstance(node.value, str)
         if not spoilt(node):
             yield from compiled(self.document.file, node, compile_number if number else compile_parameter, scope)
+
+
+def _splits(root: Node) -> dict[str, dict[str, int]]:
+    """The splits as written, whatever is wrong with their percents."""
+    splits = root.get("splits")
+    return {name: dict.fromkeys(arms.fields, 0) for name, arms in (splits.fields if splits is not None else {}).items()}
 
 
 def _actions(handler: Node) -> Iterator[tuple[str, Node, tuple[int, int]]]:

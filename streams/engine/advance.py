@@ -18,7 +18,7 @@ from schemas.touchpoint import (
     CONTACT_FORBIDDEN,
     PROFILE_UPDATED,
 )
-from streams.engine import bounds, cases, contacts, gates, holds, identity, journeys, waiting
+from streams.engine import bounds, cases, contacts, gates, holds, identity, journeys, waiting, windows
 from streams.engine.ids import digest, uuid5
 from streams.engine.merge import consent_rank, settle
 from streams.engine.profile import Case, Consent, Profile, Trait, remember
@@ -84,7 +84,8 @@ def _consent(profile: Profile, purpose: str, consent: Consent, rules: Rules, *, 
 
 def _event(profile: Profile, event: Event, now: int, rules: Rules, step: Step) -> bool:
     """Apply a touchpoint; whether an instance may have changed."""
-    if not remember(profile, digest(event.event_id), now):
+    mark = digest(event.event_id)
+    if not remember(profile, mark, now):
         step.stats.duplicates += 1
         return False
     step.stats.events += 1
@@ -96,6 +97,8 @@ def _event(profile: Profile, event: Event, now: int, rules: Rules, step: Step) -
     else:
         bounds.count(profile, source, kind)
     profile.activity = now if now > profile.activity else profile.activity  # noqa: FURB136 - as above
+    if kind in rules.recorded:
+        windows.record(profile, event, mark, now, rules.plan_for(profile))
     if kind in UNDERSTOOD:
         _understand(profile, event, now, rules, step)
     if kind in rules.case_types:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from streams.engine.cel_asking import is_window, literals, read_window
 from streams.engine.cel_context import Context, Frame, weight
 from streams.engine.cel_functions import (
     contains,
     ends_with,
     item,
+    local_date,
+    local_hour,
+    local_weekday,
     size,
     starts_with,
     to_double,
@@ -38,6 +42,7 @@ from streams.engine.cel_tree import (
     Whole,
     children,
 )
+from streams.engine.cel_types import ANYWHERE, Scope
 from streams.engine.cel_values import (
     MAX_ELEMENTS,
     OPERATIONS,
@@ -52,6 +57,7 @@ from streams.engine.cel_values import (
     to_string,
 )
 from streams.engine.cel_words import ExpressionError
+from streams.engine.splits import arm
 
 _UNARY: Final[dict[str, Callable[[Any], Any]]] = {
     "size": size,
@@ -67,6 +73,11 @@ _TEXT: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "endsWith": ends_with,
     "contains": contains,
 }
+_LOCAL: Final[dict[str, Callable[[Any, Any], Any]]] = {
+    "hour": local_hour,
+    "weekday": local_weekday,
+    "date": local_date,
+}
 _LINEAR: Final = frozenset(
     {"==", "!=", "<", "<=", ">", ">=", "in", "+"}
 )  # operators that may take longer for longer values
@@ -76,9 +87,9 @@ _LITERALS: Final = {
 }
 
 
-def compile_tree(node: Node, types: dict[Node, Type]) -> Closure:
+def compile_tree(node: Node, types: dict[Node, Type], scope: Scope = ANYWHERE) -> Closure:
     """The closure that evaluates the tree. Raises ExpressionError for a literal date or duration that is none."""
-    closure = _Compiler(types).compile(node)
+    closure = _Compiler(types, scope).compile(node)
     depth = _macros(node)
     if not depth:
         return closure
@@ -98,8 +109,8 @@ def _nodes(node: Node) -> int:
 class _Compiler:
     """One walk over one tree. `known` holds the value of each closure that is a constant."""
 
-    def __init__(self, types: dict[Node, Type]) -> None:
-        self.types = types
+    def __init__(self, types: dict[Node, Type], scope: Scope) -> None:
+        self.types, self.scope = types, scope
         self.known: dict[Closure, Any] = {}
         self.inside = 0  # how many macros enclose the node at hand
         self.slots: dict[str, int] = {}
@@ -239,11 +250,17 @@ class _Compiler:
     def call(self, node: Call) -> Closure:
         if node.target is None:
             return self.function(node)
+        if is_window(node):
+            window = read_window(node)
+            return lambda context: context.window(window)
         if isinstance(node.target, Name) and node.name == "count":
             return self.count(node, node.target.name)
         target = self.compile(node.target)
         if node.name == "size":
             return self.unary(size, target)
+        if node.name in _LOCAL:
+            read = _LOCAL[node.name]
+            return lambda context: read(target(context), context.zone())
         argument = self.compile(node.arguments[0])
         if not self.inside:
             shape = method_shape(node, target, argument, self.known)
@@ -270,6 +287,8 @@ class _Compiler:
     def function(self, node: Call) -> Closure:
         if node.name == "has":
             return self.has(node.arguments[0])
+        if node.name == "split":
+            return self.split(*literals(node, "split"))
         first = self.compile(node.arguments[0])
         if node.name == "open":
             kind = self.known[first]
@@ -288,6 +307,10 @@ class _Compiler:
                     f"{self.known[first]!r} is no {node.name}; {_LITERALS[node.name]}", node.arguments[0].column
                 ) from None
         return self.unary(operation, first)
+
+    def split(self, name: str) -> Closure:
+        experiment, arms = f"{self.scope.journey}/{name}", self.scope.splits[name]
+        return lambda context: arm(experiment, context.entrant, arms)
 
     def has(self, node: Node) -> Closure:
         if isinstance(node, Field):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Final, Protocol
+from zoneinfo import ZoneInfo
 
 from schemas.journal import Event
+from streams.engine.cel_asking import Window
 from streams.engine.cel_values import Absent
 
 MAX_STEPS: Final = 10_000  # of one evaluation; a step is an element, 8 nodes of a condition on it, or 256 characters
@@ -63,6 +65,16 @@ class Context(Protocol):
     def case(self, kind: str, name: str, /) -> Any:
         """What the case of this kind at hand carries under this name. Raises Absent."""
 
+    @property
+    def entrant(self) -> str:
+        """The profile, kind:id, that entered the journey, or would."""
+
+    def window(self, window: Window, /) -> Any:
+        """What the profile's series give over a window. Raises Absent."""
+
+    def zone(self) -> ZoneInfo:
+        """The customer's time zone."""
+
 
 class Frame:
     """A context with the elements of the macros at work, and the steps that are left.
@@ -75,6 +87,7 @@ class Frame:
         "case",
         "count",
         "elements",
+        "entrant",
         "event",
         "event_time",
         "is_open",
@@ -85,6 +98,8 @@ class Frame:
         "steps",
         "traits",
         "vars",
+        "window",
+        "zone",
     )
 
     def __init__(self, context: Context, depth: int) -> None:
@@ -99,6 +114,9 @@ class Frame:
         self.profile_count: Callable[[str | None], int] = context.profile_count
         self.is_open: Callable[[str], bool] = context.is_open
         self.case: Callable[[str, str], Any] = context.case
+        self.entrant = context.entrant
+        self.window: Callable[[Window], Any] = context.window
+        self.zone: Callable[[], ZoneInfo] = context.zone
         self.elements: list[Any] = [None] * depth
         self.steps = MAX_STEPS
 

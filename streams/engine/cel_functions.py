@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from schemas.action import Link
 from streams.engine.cel_values import (
     EPOCH,
+    MIN_TIME,
     Absent,
     Duration,
     Timestamp,
@@ -19,6 +21,8 @@ from streams.engine.cel_values import (
     to_string,
     whole_number,
 )
+from streams.engine.durations import DAY
+from streams.engine.localtime import LAST, local
 
 MAX_PATH = 2000  # characters of a link
 
@@ -125,6 +129,32 @@ def to_timestamp(value: Any) -> Timestamp:
         shift = (int(ahead) * 60 + int(past)) * (-60_000 if sign == "-" else 60_000)
     ms = (local - EPOCH) // timedelta(milliseconds=1) + int((fraction or "0").ljust(3, "0")[:3])
     return moment(ms - shift)
+
+
+DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+def _local(name: str, value: Any, where: ZoneInfo) -> datetime:
+    if type(value) is not Timestamp:
+        raise senseless(name, value)
+    if not MIN_TIME + DAY <= value.ms <= LAST:
+        raise Absent("a local time outside the years 1 to 9997")
+    return local(value.ms, where)
+
+
+def local_hour(value: Any, where: ZoneInfo) -> int:
+    """The hour that the clock of a zone shows, 0 to 23."""
+    return _local("hour", value, where).hour
+
+
+def local_weekday(value: Any, where: ZoneInfo) -> str:
+    """The day of the week in a zone."""
+    return DAYS[_local("weekday", value, where).weekday()]
+
+
+def local_date(value: Any, where: ZoneInfo) -> str:
+    """The date in a zone, such as 2026-03-29."""
+    return _local("date", value, where).date().isoformat()
 
 
 _UNITS: Final = {

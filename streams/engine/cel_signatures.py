@@ -45,6 +45,9 @@ METHODS: Final[dict[str, tuple[tuple[tuple[Type, ...], ...], Type]]] = {
     "endsWith": (((S, S),), B),
     "contains": (((S, S),), B),
     "size": (((S,), (L,), (M,)), I),
+    "hour": (((T,),), I),
+    "weekday": (((T,),), S),
+    "date": (((T,),), S),
 }
 FUNCTIONS: Final[dict[str, tuple[tuple[tuple[Type, ...], ...], Type]]] = {
     "size": (((S,), (L,), (M,)), I),
@@ -74,6 +77,9 @@ LEFT_OUT: Final = {
     "bool": "bool() is left out; compare, as in x == true",
     "type": "type() is left out; convert with int(), double() or string()",
     "dyn": "dyn() is left out; leave it out, what an event brings is dynamic anyway",
+    "getHours": "write x.hour(); it is the hour of the customer's day",
+    "getDayOfWeek": "write x.weekday(); it is 'monday' to 'sunday' where the customer is",
+    "getDate": "write x.date(); it is a text such as '2026-03-29', where the customer is",
     "lowerAscii": "lowerAscii() is left out; compare with every spelling, as in x in ['a', 'A']",
     "upperAscii": "upperAscii() is left out; compare with every spelling, as in x in ['a', 'A']",
 }
@@ -83,6 +89,10 @@ USAGE: Final = {
     "contains": 'write text.contains("...")',
     "size": "write size(x), with a string, a list or a map",
     "has": 'write has(event.name), has(vars.name), has(traits.name) or has(case("complaint", "agent"))',
+    "hour": "write now.hour(), a number from 0 to 23",
+    "weekday": "write now.weekday(), such as 'monday'",
+    "date": "write now.date(), such as '2026-03-29'",
+    "split": 'write split("name"), with a name that stands under `splits:`',
     "timestamp": 'write timestamp("2030-01-31T12:00:00Z")',
     "duration": 'write duration("30m")',
     "int": "write int(x), with a number, a string or a timestamp",
@@ -101,4 +111,5 @@ PARTS: Final = {
     "profile": "profile.id",
 }
 KEYED: Final = {"event": 'event.properties["name"]', "vars": 'vars["name"]', "traits": 'traits["name"]'}
-COUNTERS: Final = {"journey": ("count", "stage"), "profile": ("count", "id")}
+# The methods of each root, then its one field.
+COUNTERS: Final = {"journey": (("count",), "stage"), "profile": (("count", "sum", "min", "max", "last"), "id")}

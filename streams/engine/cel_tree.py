@@ -167,3 +167,8 @@ def children(node: Node) -> tuple[Node, ...]:
             return condition, yes, no
         case _:
             return ()
+
+
+def start(node: Node) -> int:
+    """The column where the node's text begins, as far as the tree knows."""
+    return min([node.column, *(start(child) for child in children(node)[:1])])

@@ -7,8 +7,9 @@ everywhere and is looked at again at run time.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from streams.engine.cel_asking import is_window, read_split, read_window
 from streams.engine.cel_functions import is_path
 from streams.engine.cel_signatures import (
     COUNTERS,
@@ -41,21 +42,24 @@ from streams.engine.cel_tree import (
     Unary,
     Whole,
     children,
+    start,
 )
 from streams.engine.cel_values import type_name
 from streams.engine.cel_words import ExpressionError, suggest
 
-FUNCTION_NAMES = ("has", *FUNCTIONS)
+FUNCTION_NAMES = ("has", "split", *FUNCTIONS)
 CASE_FUNCTIONS = ("open", "case")
+WINDOW_TYPES = {"count": Type.INT, "sum": Type.DOUBLE, "min": Type.DOUBLE, "max": Type.DOUBLE, "last": Type.DYN}
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
     """Where an expression stands: what it may name.
 
-    `event`: there is an event. `vars`, `traits`, `event_types`: the names known, None when any may be. `links`: the
-    value is an action's parameter `link`, so `link` and `resume` may make one. `offer`: it is an offer's, which stands
-    in no journey, and does not ask for the best offer. `cases`: by kind, what a case carries.
+    `event`: there is an event; `now`: it may name the moment. `vars`, `traits`, `event_types`: the names known, None if
+    any may be. `links`: the value is an action's parameter `link`, so `link` and `resume` may make one. `offer`: it is
+    an offer's, which stands in no journey, and does not ask for the best offer. `cases`: by kind, what a case carries.
+    `splits`: those of `journey`, with the percent of each arm.
     """
 
     event: bool = True
@@ -65,6 +69,12 @@ class Scope:
     links: bool = False
     offer: bool = False
     cases: Mapping[str, Collection[str]] | None = None
+    now: bool = True
+    journey: str = ""
+    splits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+
+ANYWHERE = Scope()
 
 
 def check(node: Node, scope: Scope) -> dict[Node, Type]:
@@ -105,11 +115,6 @@ def names_in(node: Node) -> set[tuple[str, str]]:
             case Call(target=None, name="open" | "case", arguments=(Constant(value=str(kind)), *_)):
                 found.add(("case", kind))
     return found
-
-
-def start(node: Node) -> int:
-    """The column where the node's text begins, as far as the tree knows."""
-    return min([node.column, *(start(child) for child in children(node)[:1])])
 
 
 def _a(kind: Type) -> str:
@@ -174,6 +179,11 @@ class _Checker:
         if node.name in self.elements:
             return Type.DYN
         if node.name == "now":
+            if not self.scope.now:
+                raise ExpressionError(
+                    "there is no `now` in `as soon as`, because time alone is no event; use `after:` or `at:`",
+                    node.column,
+                )
             return Type.TIMESTAMP
         if node.name in ROOTS:
             raise ExpressionError(
@@ -214,14 +224,14 @@ class _Checker:
             case "journey" | "profile" as root:
                 if root == "journey":
                     self.not_in_offers(node, "stands in no journey")
-                known = COUNTERS[root]
-                if name == "count":
-                    raise ExpressionError(f'count is a method; write {root}.count("event_type")', node.column)
-                if name not in known:
+                methods, part = COUNTERS[root]
+                if name in methods:
+                    raise ExpressionError(f'{name} is a method; write {root}.{name}("event_type")', node.column)
+                if name != part:
                     raise ExpressionError(
-                        f"{root} has no {name!r}; it has {root}.{known[1]} and {root}.count()",
+                        f"{root} has no {name!r}; it has {root}.{part} and {root}.count()",
                         node.column,
-                        suggest(name, known),
+                        suggest(name, (*methods, part)),
                     )
                 return Type.STRING
             case "event":
@@ -341,9 +351,24 @@ class _Checker:
                 node.column,
             )
         for one, other in ((node.left, node.right), (node.right, node.left)):
-            if isinstance(one, Field) and one.source == "event" and one.name == "type":
-                self.event_type(other)
+            self.expected(one, other)
         return Type.BOOL
+
+    def expected(self, one: Node, *others: Node) -> None:
+        """Raise ExpressionError for a literal that is compared with an event's type, or an arm, and is none."""
+        if isinstance(one, Field) and one.source == "event" and one.name == "type":
+            for other in others:
+                self.event_type(other)
+        if isinstance(one, Call) and one.target is None and one.name == "split":
+            name = read_split(one, self.scope.splits)
+            arms = self.scope.splits[name]
+            for other in others:
+                if isinstance(other, Constant) and other.value not in arms:
+                    raise ExpressionError(
+                        f"split {name!r} has no arm {other.value!r}; its arms are {', '.join(arms)}",
+                        other.column,
+                        suggest(str(other.value), arms),
+                    )
 
     def membership(self, node: Binary, left: Type, right: Type) -> Type:
         if not (_fits(right, Type.LIST) or _fits(right, Type.MAP)):
@@ -355,9 +380,7 @@ class _Checker:
             raise ExpressionError(f"a key of a map is a string, this is {_a(left)}; convert with string()", node.column)
         if left is Type.LINK:
             raise ExpressionError("a link cannot be compared; compare what it is made of", node.column)
-        if isinstance(node.left, Field) and node.left.source == "event" and node.left.name == "type":
-            for item in node.right.items if isinstance(node.right, ListOf) else ():
-                self.event_type(item)
+        self.expected(node.left, *(node.right.items if isinstance(node.right, ListOf) else ()))
         return Type.BOOL
 
     # ---- calls
@@ -373,9 +396,12 @@ class _Checker:
 
     def call(self, node: Call) -> Type:
         if isinstance(node.target, Name) and node.target.name in COUNTERS:
-            return self.count(node, node.target.name)
+            return self.window(node) if is_window(node) else self.count(node, node.target.name)
         if node.target is None and node.name == "has":
             return self.has(node)
+        if node.target is None and node.name == "split":
+            read_split(node, self.scope.splits)
+            return Type.STRING
         methods = node.target is not None
         table = METHODS if methods else FUNCTIONS
         if node.name not in table:
@@ -460,6 +486,9 @@ class _Checker:
         if isinstance(target, Name) and target.name == "event":
             raise ExpressionError("event has no methods; name a property of it first", target.column)
         self.type_of(target)
+
+    def window(self, node: Call) -> Type:
+        return WINDOW_TYPES[read_window(node, self.scope.event_types).what]
 
     def count(self, node: Call, root: str) -> Type:
         if root == "journey":

@@ -6,7 +6,7 @@ Nothing here runs unless somebody asks: it walks the tree and evaluates its part
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -35,13 +35,20 @@ class Part(msgspec.Struct, frozen=True, omit_defaults=True):
     any_of: tuple[Part, ...] = ()
 
 
+class Checked(NamedTuple):
+    """The types of a tree's nodes, and where it stands."""
+
+    types: dict[Node, Type]
+    scope: Scope
+
+
 def why_not(source: str, scope: Scope, context: Context) -> tuple[Part, ...]:
     """What keeps a condition from holding, in the order written; nothing when it holds."""
     tree = parse(source)
-    return why(tree, check(tree, scope), context)
+    return why(tree, Checked(check(tree, scope), scope), context)
 
 
-def why(tree: Node, types: dict[Node, Type], context: Context) -> tuple[Part, ...]:
+def why(tree: Node, types: Checked, context: Context) -> tuple[Part, ...]:
     """The same of a checked tree. Each part alone would have to be true for the whole to be."""
     outcome = _outcome(tree, types, context)
     if outcome == TRUE:
@@ -60,15 +67,15 @@ def why(tree: Node, types: dict[Node, Type], context: Context) -> tuple[Part, ..
     return (_leaf(tree, outcome, types, context),)
 
 
-def _outcome(node: Node, types: dict[Node, Type], context: Context) -> str:
+def _outcome(node: Node, types: Checked, context: Context) -> str:
     try:
-        value = compile_tree(node, types)(context)
+        value = compile_tree(node, *types)(context)
     except Absent:
         return ABSENT
     return TRUE if value is True else FALSE if value is False else ABSENT
 
 
-def _leaf(node: Node, outcome: str, types: dict[Node, Type], context: Context) -> Part:
+def _leaf(node: Node, outcome: str, types: Checked, context: Context) -> Part:
     values = {text(each): _shown(each, types, context) for each in _named(node)}
     return Part(text(node), outcome, values)
 
@@ -80,7 +87,9 @@ def _named(node: Node) -> Iterator[Node]:
             yield node
         case Call(target=Name(name=name)) if name in ROOTS:
             yield node
-        case Name(name="now"):
+        case Call(target=None, name=name) if name in ("split", "open", "case"):
+            yield node
+        case Name(name="now") | Call(target=Name(name="now")):
             yield node
         case Member() | Index() if _looks_up(node):
             yield node
@@ -97,9 +106,9 @@ def _looks_up(node: Node) -> bool:
     return isinstance(node, Field | Whole)
 
 
-def _shown(node: Node, types: dict[Node, Type], context: Context) -> str:
+def _shown(node: Node, types: Checked, context: Context) -> str:
     try:
-        value: Any = compile_tree(node, types)(context)
+        value: Any = compile_tree(node, *types)(context)
     except Absent:
         return ABSENT
     written = to_string(value) if isinstance(value, Timestamp | Duration) else quoted(value)

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from streams.engine.cel_asking import Asked, asked_in
 from streams.engine.cel_compile import compile_tree, truth
 from streams.engine.cel_context import Context
 from streams.engine.cel_signatures import Type
@@ -24,9 +25,11 @@ from streams.engine.cel_words import ExpressionError
 
 __all__ = [
     "Absent",
+    "Asked",
     "Context",
     "ExpressionError",
     "Scope",
+    "asked",
     "compile_condition",
     "compile_expression",
     "compile_number",
@@ -35,7 +38,7 @@ __all__ = [
     "names_used",
 ]
 
-_EXPRESSION = re.compile(r"(?:event|vars|traits|journey|profile)\.|(?:resume|link|open|case)\(")
+_EXPRESSION = re.compile(r"(?:event|vars|traits|journey|profile)\.|(?:resume|link|split|open|case)\(")
 _AS_IT_IS = (Type.BOOL, Type.NULL, Type.LINK)
 
 
@@ -47,7 +50,7 @@ def compile_expression(source: str, scope: Scope) -> Callable[[Context], Any]:
     """
     tree = parse(source)
     types = check(tree, scope)
-    closure = compile_tree(tree, types)
+    closure = compile_tree(tree, types, scope)
     if types[tree] in _AS_IT_IS:
         return closure
     return lambda context: plain(closure(context))
@@ -58,7 +61,7 @@ def compile_condition(source: str, scope: Scope) -> Callable[[Context], bool]:
     tree = parse(source)
     types = check(tree, scope)
     check_condition(tree, types)
-    closure = compile_tree(tree, types)
+    closure = compile_tree(tree, types, scope)
     return closure if types[tree] is Type.BOOL else truth(closure)
 
 
@@ -75,6 +78,11 @@ def names_used(source: str) -> set[tuple[str, str]]:
     return names_in(parse(source))
 
 
+def asked(source: str) -> Asked:
+    """Everything that a sound expression asks for. Raises ExpressionError."""
+    return asked_in(parse(source))
+
+
 def is_expression(text: str) -> bool:
     """Whether a parameter's text is an expression: it begins with a root and a dot, or calls one of some functions."""
     return _EXPRESSION.match(text) is not None
@@ -83,8 +91,8 @@ def is_expression(text: str) -> bool:
 def compile_parameter(value: Any, scope: Scope) -> Callable[[Context], Any] | Any:
     """An action's parameter: the function that computes it, or the value itself when nothing in it is an expression.
 
-    Texts that begin with a root and a dot, or with `resume(`, `link(`, `open(` or `case(`, are expressions, in lists
-    and maps too; all else is literal. Raises ExpressionError, whose `path` leads to the text; the function
+    Texts that begin with a root and a dot, or with `resume(`, `link(`, `split(`, `open(` or `case(`, are expressions,
+    in lists and maps too; all else is literal. Raises ExpressionError, whose `path` leads to the text; the function
     raises Absent only.
     """
     return _parameter(value, scope, ())

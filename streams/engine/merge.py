@@ -15,6 +15,7 @@ from streams.engine.ids import uuid5
 from streams.engine.profile import RECENT_EVENTS, Case, Consent, Contact, Instance, Profile
 from streams.engine.rules import ALWAYS, NEVER, Rules
 from streams.engine.step import Step
+from streams.engine.windows import unite_series
 
 
 def consent_rank(consent: Consent) -> tuple[int, bool, str]:
@@ -110,6 +111,7 @@ def unite(profile: Profile, other: Profile, rules: Rules, now: int) -> list[Inst
         or (other.carried.time, other.carried.event_id) > (profile.carried.time, profile.carried.event_id)
     ):
         profile.carried = other.carried
+    unite_series(profile, other)
     bound_merged(profile)
     return _instances(profile, other, rules, now)
 

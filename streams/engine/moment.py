@@ -6,11 +6,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from schemas.journal import Event
-from streams.engine import cases
+from streams.engine import cases, windows
 from streams.engine.conditions import Absent
+from streams.engine.localtime import zone_of
 from streams.engine.profile import Instance, Profile
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from streams.engine.cel_asking import Window
     from streams.engine.rules import Rules
     from streams.engine.step import Step
 
@@ -88,6 +92,19 @@ class Moment:
     def case(self, kind: str, name: str) -> Any:
         """What the case of this kind that the event is about, else the newest open one, carries under this name."""
         return cases.part(self.profile, kind, name, self.event)
+
+    @property
+    def entrant(self) -> str:
+        """The profile that entered the journey, whatever it has become part of since; or that may enter now."""
+        return self.instance.profile if self.instance is not None else self.profile.id
+
+    def window(self, window: Window) -> Any:
+        """What the profile's series give over a window."""
+        return windows.value(self.profile, window, self.now, self.rules.policy.time_zone)
+
+    def zone(self) -> ZoneInfo:
+        """The customer's time zone."""
+        return zone_of(self.profile, self.rules.policy.time_zone)
 
 
 def holds(condition: Callable[[Any], bool] | None, moment: Moment) -> bool:

@@ -125,6 +125,14 @@ class Instance(msgspec.Struct, array_like=True):
     why: str = ""
 
 
+class Latest(msgspec.Struct, frozen=True, array_like=True):
+    """The last value of a property, with the time (ms) and the digest of the event that said it."""
+
+    at: int
+    digest: bytes
+    value: Any
+
+
 class Hold(msgspec.Struct, frozen=True, array_like=True):
     """An identifier that a customer holds, by the claim (time, event_id) that won it."""
 
@@ -175,6 +183,9 @@ class Profile(msgspec.Struct, array_like=True):
     steps: dict[str, int] = {}
     # Cases of the policy, by kind/number.
     dossiers: dict[str, Dossier] = {}
+    # What windows look at, by event type and property (streams.engine.windows).
+    series: dict[str, dict[str, bytes]] = {}
+    latest: dict[str, dict[str, Latest]] = {}
 
     @property
     def is_customer(self) -> bool:
@@ -233,6 +244,8 @@ CONTENT = (
     "carried",
     "held",
     "activity",
+    "series",
+    "latest",
 )
 
 

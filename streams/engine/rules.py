@@ -7,17 +7,21 @@ the versions that its activations put in force, and the older ones that instance
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from schemas.definition import Definition, kind_of, name_of
 from schemas.journey import FIXED, SCORE, Entry, Handler, Journey
 from schemas.offer import Offer
 from schemas.policy import Policy
 from streams.engine.cases import case_moves
+from streams.engine.cel_asking import Window
 from streams.engine.conditions import (
     Context,
+    ExpressionError,
     Scope,
+    asked,
     compile_condition,
     compile_expression,
     compile_number,
@@ -26,6 +30,10 @@ from streams.engine.conditions import (
 from streams.engine.durations import duration
 from streams.engine.ids import percent
 from streams.engine.offers import Capacity, compile_offer
+from streams.engine.windows import Plan, plan
+
+if TYPE_CHECKING:
+    from streams.engine.profile import Profile
 
 NEVER, ALWAYS = -1, 0
 
@@ -123,6 +131,7 @@ class CompiledJourney:
     counting: bool
     follow: bool
     moved: dict[str, str]
+    windows: frozenset[Window]
 
 
 def _types(when: str | list[str] | None) -> tuple[str, ...]:
@@ -150,8 +159,13 @@ def _proposal(path: str, kind: str, params: dict[str, Any], purpose: str, scope:
     return Proposal(path, kind, purpose, tuple(compiled))
 
 
+def scope_of(journey: Journey, *, event: bool) -> Scope:
+    """What an expression of the journey may name."""
+    return Scope(event=event, vars=None, traits=None, journey=journey.journey, splits=journey.splits)
+
+
 def _reaction(path: str, handler: Handler, journey: Journey, policy: Policy) -> Reaction:
-    scope = Scope(event=handler.when is not None, vars=None, traits=None)
+    scope = scope_of(journey, event=handler.when is not None)
     proposals = []
     for number, action in enumerate(handler.do):
         for kind, params in action.items():
@@ -193,8 +207,8 @@ def _stage(name: str, order: int, journey: Journey, policy: Policy, anywhere: di
     return Stage(name, order, reactions, tuple(timers), tuple(arrival))
 
 
-def _entrance(entry: Entry, first: str) -> tuple[tuple[str, ...], Entrance]:
-    scope = Scope(event=True, vars=None, traits=None)
+def _entrance(entry: Entry, journey: Journey, first: str) -> tuple[tuple[str, ...], Entrance]:
+    scope = scope_of(journey, event=True)
     return _types(entry.when), Entrance(
         condition=compile_condition(entry.if_, scope) if entry.if_ else None,
         sets=tuple((name, compile_expression(text, scope)) for name, text in entry.set.items()),
@@ -237,7 +251,29 @@ def _expressions(journey: Journey) -> Iterator[str]:
         yield part.if_ or ""
         yield from part.set.values()
     for handler in handlers:
-        yield repr(handler.do)
+        for action in handler.do:
+            for params in action.values():
+                for name, value in params.items():
+                    yield from () if name in FIXED else _texts(value)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text within a value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _texts(each)
+
+
+def windows_of(texts: Iterable[str]) -> frozenset[Window]:
+    """The windows that expressions ask for; what does not compile asks for none."""
+    found: set[Window] = set()
+    for text in texts:
+        if "profile." in text:
+            with suppress(ExpressionError):
+                found |= asked(text).windows
+    return frozenset(found)
 
 
 def compile_journey(journey: Journey, policy: Policy) -> CompiledJourney:
@@ -250,7 +286,7 @@ def compile_journey(journey: Journey, policy: Policy) -> CompiledJourney:
         ]
     )
     stages = {name: _stage(name, order, journey, policy, anywhere) for order, name in enumerate(journey.stages)}
-    enter = _by_type([_entrance(entry, next(iter(stages))) for entry in entries])
+    enter = _by_type([_entrance(entry, journey, next(iter(stages))) for entry in entries])
     goals = journey.goal if isinstance(journey.goal, list) else [journey.goal] if journey.goal else []
     return CompiledJourney(
         name=journey.journey,
@@ -265,6 +301,7 @@ def compile_journey(journey: Journey, policy: Policy) -> CompiledJourney:
         counting="journey.count" in "".join(_expressions(journey)),
         follow=journey.edits == "follow",
         moved=dict(journey.moved),
+        windows=windows_of(_expressions(journey)),
     )
 
 
@@ -316,15 +353,17 @@ class Rules:
 
     `former` names, by type, the journeys of which a version that is not active listens to it: instances are pinned to
     the version they entered with. `canaries` are the versions that a share of those who enter come into, `follows` the
-    journeys to whose active version instances of earlier ones move. Whatever an event's type is not a key of costs that
-    event nothing. `places` has the offers by place; while one of them has a capacity, entries must be applied in the
-    order of the journal (`ordered`).
+    journeys to whose active version instances of earlier ones move. `recorded` are the types that windows may look at.
+    Whatever an event's type is not a key of costs that event nothing. `places` has the offers by place; while one of
+    them has a capacity, entries must be applied in the order of the journal (`ordered`).
     """
 
     __slots__ = (
         "_compiled",
         "_library",
+        "_plans",
         "_ran",
+        "_windows",
         "active",
         "canaries",
         "capacity",
@@ -336,7 +375,9 @@ class Rules:
         "listeners",
         "ordered",
         "places",
+        "plan",
         "policy",
+        "recorded",
         "silence",
         "stops",
         "types",
@@ -365,17 +406,26 @@ class Rules:
         self.active = {name: version for name, (version, _) in self.canaries.items()} | {
             name[8:]: version for name, (version, _) in sorted(active.items()) if name.startswith("journey/")
         }
-        made = [
-            compile_offer(library.offers[name[6:], version][1], self.policy.time_zone)
+        offers = [
+            library.offers[name[6:], version][1]
             for name, (version, _) in sorted(active.items())
             if name.startswith("offer/")
         ]
+        made = [compile_offer(offer, self.policy.time_zone) for offer in offers]
         self.places = _by_type([(tuple(offer.places), offer) for offer in made])
         self.ordered = any(offer.capacity is not None for offer in made)
         self.capacity = capacity or Capacity()
         journeys = [self.journey(name, version) for name, version in sorted(self.active.items())]
         self.listeners = _by_type([(tuple(sorted(self._heard(journey))), journey) for journey in journeys])
         self.follows = {journey.name: journey for journey in journeys if journey.follow}
+        # Profiles keep what the versions in force ask for, and those they are pinned to (`plan_for`), not whatever this
+        # library happens to know: a replay may know more.
+        asked = [journey.windows for journey in journeys]
+        asked += [self.journey(name, version).windows for name, (version, _) in self.canaries.items()]
+        asked += [windows_of(_texts(model.model_dump())) for model in offers]
+        self._windows = frozenset[Window]().union(*asked)
+        self.plan = plan(self._windows)
+        self._plans: dict[tuple[tuple[str, int], ...], Plan] = {}
         self._ran = [each for each in sorted(library.journeys) if each[0] in self.active]
         self._former()
         self.holds_by_type = _by_type(
@@ -397,6 +447,8 @@ class Rules:
         self.former = _by_type([((each,), name) for name, each in sorted(former)])
         self.types = self.listeners.keys() | self.former.keys()
         self.silence = any(waits_for_silence(model) for _, _, model in ran)
+        others = [model for name, version, model in ran if version != self.active[name]]
+        self.recorded = self.plan.types | {each.kind for model in others for each in windows_of(_expressions(model))}
 
     def adopt(self, name: str, version: int) -> None:
         """An instance of this version came from elsewhere: it may have been published after these rules were made."""
@@ -411,6 +463,23 @@ class Rules:
         if percent(f"canary/{journey.name}/{version}", profile) < share:
             return self.journey(journey.name, version)
         return None if version == journey.version else journey
+
+    def plan_for(self, profile: Profile) -> Plan:
+        """What a profile is to keep for windows: what the definitions in force ask for, and its own older versions."""
+        pins = tuple(
+            sorted(
+                (name, instance.version)
+                for name, instance in profile.instances.items()
+                if not instance.ended and instance.version != self.active.get(name)
+            )
+        )
+        if not pins:
+            return self.plan
+        found = self._plans.get(pins)
+        if found is None:
+            windows = [self.journey(name, version).windows for name, version in pins]
+            found = self._plans[pins] = plan(self._windows.union(*windows))
+        return found
 
     def journey(self, name: str, version: int) -> CompiledJourney:
         """The compiled journey that an instance is pinned to."""

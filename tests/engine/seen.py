@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from schemas.journal import Event, Origin
+from schemas.zones import zone
 from streams.engine.conditions import Absent
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from streams.engine.cel_asking import Window
 
 NOW = 1_700_000_000_000  # 2023-11-14T22:13:20Z
 MINUTE = 60_000
@@ -41,6 +47,8 @@ class Seen:
     counts: dict[str | None, int] = field(default_factory=dict)
     profile_counts: dict[str | None, int] = field(default_factory=dict)
     cases: dict[str, dict[str, Any]] = field(default_factory=dict)
+    windows: dict[Window, Any] = field(default_factory=dict)
+    time_zone: str = "Europe/Helsinki"
 
     def count(self, event_type: str | None) -> int:
         """How often the instance saw the type."""
@@ -59,3 +67,20 @@ class Seen:
         if name not in self.cases.get(kind, {}):
             raise Absent(name)
         return self.cases[kind][name]
+
+    @property
+    def entrant(self) -> str:
+        """Who entered."""
+        return self.profile_id
+
+    def window(self, window: Window) -> Any:
+        """What the series give."""
+        if window not in self.windows:
+            raise Absent(window.name)
+        return self.windows[window]
+
+    def zone(self) -> ZoneInfo:
+        """Where the customer is."""
+        found = zone(self.time_zone)
+        assert found is not None
+        return found

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from schemas.action import Link
+from streams.engine.cel_asking import CALENDAR, Window
 from streams.engine.conditions import (
     Absent,
     Scope,
@@ -37,8 +38,12 @@ SEEN = Seen(
     traits={"age": 41, "vip": False},
     counts={"page_viewed": 3, None: 9},
     profile_counts={"page_viewed": 30, None: 90},
+    windows={
+        Window("count", "page_viewed", "", 7 * 86_400_000, ""): 4,
+        Window("sum", "paid", "amount", CALENDAR["month"], "month"): 12.5,
+    },
 )
-ANY = Scope(links=True)
+ANY = Scope(links=True, journey="hello", splits={"greeting": {"plain": 10, "warm": 90}})
 ABSENT = object()
 
 
@@ -190,6 +195,25 @@ VALUES: list[tuple[str, Any]] = [
     ("journey.stage", "interested"),
     ("profile.id", "customer:7"),
     ("journey.count('page_viewed')", 3),
+    # windows
+    ("profile.count('page_viewed', '7d')", 4),
+    ("profile.count('page_viewed', '7d') >= 4", True),
+    ("profile.sum('paid', 'amount', 'this month') + 1", 13.5),
+    ("profile.min('paid', 'amount', '24h')", ABSENT),
+    ("event.items.exists(i, i.price < profile.sum('paid', 'amount', 'this month'))", True),
+    # splits
+    ("split('greeting')", "warm"),
+    ("event.items.exists(i, split('greeting') == 'warm')", True),
+    # the customer's clock
+    ("now.hour()", 0),
+    ("now.weekday()", "wednesday"),
+    ("now.date()", "2023-11-15"),
+    ("timestamp('2023-11-14T21:59:59Z').date()", "2023-11-14"),
+    ("timestamp('1970-01-01T00:00:00Z').weekday()", "thursday"),
+    ("timestamp('0001-01-01T00:00:00Z').date()", ABSENT),
+    ("timestamp('9999-12-31T00:00:00Z').hour()", ABSENT),
+    ("event.page.hour()", ABSENT),
+    ("event.items.exists(i, now.hour() == 0)", True),
     ("journey.count()", 9),
     ("journey.count(event.type)", 3),
     ("journey.count(event.number)", ABSENT),

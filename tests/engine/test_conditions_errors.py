@@ -7,7 +7,10 @@ import pytest
 from streams.engine.conditions import ExpressionError, Scope, compile_condition, compile_expression, compile_parameter
 
 SCOPE = Scope(
-    vars=frozenset({"page", "email"}), traits=frozenset({"age"}), event_types=frozenset({"page_viewed", "form_left"})
+    vars=frozenset({"page", "email"}),
+    traits=frozenset({"age"}),
+    event_types=frozenset({"page_viewed", "form_left"}),
+    splits={"greeting": {"plain": 50, "warm": 50}},
 )
 
 # source, column, a part of the message, suggestion
@@ -76,6 +79,37 @@ ERRORS: list[tuple[str, int, str, str | None]] = [
     ("event.items.map(x, x) == []", 13, "map() is left out", None),
     ("event.items.filter('x')", 13, "left out", None),
     ("event.foo() == 1", 1, "no methods", None),
+    # windows
+    ("profile.count('page_viewed', '7 days') > 1", 30, "is no window", "7d"),
+    ("profile.count('page_viewed', 'this months') > 1", 30, "'this month'", "this month"),
+    ("profile.count('page_viewed', '367d') > 1", 30, "366d at most", None),
+    ("profile.count('page_viewed', '0d') > 1", 30, "is no window", None),
+    ("profile.count('page_viewed', 7) > 1", 30, "must stand here in quotes", None),
+    ("profile.count(event.kind, '7d') > 1", 21, "must stand here in quotes", None),
+    ("profile.count('page_vewed', '7d') > 1", 15, "no event has the type", "page_viewed"),
+    ("profile.count('page_viewed', 'x', '7d') > 1", 9, "not 3 arguments", None),
+    ("profile.sum('page_viewed', '7d') > 1", 9, "an event type, a property and a window", None),
+    ("profile.sum('page_viewed', '', '7d') > 1", 28, "1 to 200 characters", None),
+    ("profile.summe('page_viewed', 'x', '7d') > 1", 9, "no method 'summe'", "sum"),
+    ("journey.sum('page_viewed', 'x', '7d') > 1", 9, "no method 'sum'", None),
+    ("profile.sum > 1", 9, "is a method", None),
+    ("profile.sum('page_viewed', 'x', '7d') == 'a'", 39, "never equal", None),
+    # splits
+    ("split('greting') == 'plain'", 7, "no split 'greting'", "greeting"),
+    ("split('greeting') == 'plan'", 22, "has no arm 'plan'", "plain"),
+    ("'plan' != split('greeting')", 1, "has no arm 'plan'", "plain"),
+    ("split('greeting') in ['warm', 'hot']", 31, "has no arm 'hot'", None),
+    ("split('greeting') == 1", 19, "never equal", None),
+    ("split(event.x) == 'plain'", 13, "must stand here in quotes", None),
+    ("split() == 'plain'", 1, "takes one name", None),
+    ("split == 'plain'", 1, "is a function", None),
+    # local time
+    ("now.hours() > 9", 5, "no method 'hours'", "hour"),
+    ("now.getHours() > 9", 5, "x.hour()", None),
+    ("now.hour(1) > 9", 5, "takes 0 arguments", None),
+    ("now.hour > 9", 5, "parentheses", None),
+    ("event.type.hour() > 9", 12, "cannot take a string", None),
+    ("now.weekday() == 1", 15, "never equal", None),
     # types
     ("'a'", 1, "a condition must be true or false", None),
     ("1 + 1", 1, "a condition must be true or false", None),

@@ -28,7 +28,16 @@ CARD = journey(
             {"after": "3d of silence", "end": True},
         ],
         "applying": [
-            {"when": "page_submitted", "set": {"page": "event.page", "email": "event.email"}},
+            {
+                "when": "page_submitted",
+                "set": {
+                    "page": "event.page",
+                    "email": "event.email",
+                    "pages": 'profile.sum("page_submitted", "page", "this week")',
+                    "newest": 'profile.last("page_submitted", "page", "3d")',
+                    "views": 'profile.count("page_viewed", "2d")',
+                },
+            },
             {"when": "form_left", "to": "left"},
             {"after": "30m of silence", "to": "left"},
         ],
