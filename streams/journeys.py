@@ -112,9 +112,10 @@ class JourneysTask(Task):
                 else:
                     profiles[key] = [record]
                 continue
-            await self._apply(partition, profiles)
-            profiles = {}
             entry = journal.decode(record.value)
+            if partition.touches_profiles(entry):
+                await self._apply(partition, profiles)
+                profiles = {}
             try:
                 partition.apply(record.offset, entry)
             except WorkRemains:

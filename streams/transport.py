@@ -41,6 +41,10 @@ SCHEME = "polku"
 # Short enough that a partition opened meanwhile is asked for soon; records that arrive end the waiting at once.
 POLL_SECONDS = 0.1
 IDLE_SECONDS = 0.02
+# Of one partition: about as many records of the journal as a task takes at once. The more of a profile's entries are
+# applied one after the other, the less each costs: 18 us with fetches of 20,000 records, 23 us with 4,000 (10,000
+# profiles, the engine alone).
+FETCH_BYTES = 4 << 20
 FAILED_SECONDS = 1.0
 # https://kafka.apache.org/protocol#protocol_error_codes; aiokafka has no name for it.
 FENCED_INSTANCE_ID = 82
@@ -156,6 +160,7 @@ class FetchThread(driver.AIOKafkaConsumerThread):
             auto_offset_reset="none",
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
             fetch_max_wait_ms=int(settings.fetch_wait * 1000),
+            max_partition_fetch_bytes=FETCH_BYTES,
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
             session_timeout_ms=int(settings.session_timeout * 1000),
             heartbeat_interval_ms=int(settings.heartbeat_interval * 1000),

@@ -215,8 +215,18 @@ class Partition:
         if profile.wake:
             self._schedule(name, profile.wake)
 
+    def touches_profiles(self, entry: Entry) -> bool:
+        """Whether an entry for the whole partition changes what profiles see: what stands before it is applied first.
+
+        A router's mark moves no time by itself, nor does a task's that is not the last to come.
+        """
+        if isinstance(entry, TaskMark):
+            tasks = self._meta.tasks | {entry.partition: entry.time}
+            return len(tasks) == self.count and min(tasks.values()) > self._meta.watermark
+        return not isinstance(entry, Mark | Origins)
+
     def apply_profile(self, name: str, records: Sequence[Record]) -> None:
-        """Apply a profile's entries, as they stand one after the other between two entries for the whole partition.
+        """Apply a profile's entries, as they stand one after the other between two that `touches_profiles`.
 
         Profiles do not see each other, so theirs may be applied in any order; `collect` gives the effects in the order
         of the journal all the same. A profile's state is some forty objects: to fetch them into the processor's cache
