@@ -22,7 +22,7 @@ from tests.chaos.stage import Stage
 from tests.support import oracle
 from tests.support.installation import committed, reader, settle
 
-EACH = 4
+EACH = 3
 WORKERS = 2
 LEAST_TOUCHPOINTS = 5000
 LEAST_ACTIONS = 1000

@@ -34,7 +34,8 @@ SESSION = 3.0
 OPTIONS = {"session_timeout": SESSION, "heartbeat_interval": 0.4, "transaction_timeout": 4.0, "fetch_wait": 0.1}
 # Shares of the schedules whose workers are known to their group by name, and in which each partition has a standby.
 NAMED, WITH_STANDBYS = 0.5, 0.3
-RATE = 800.0
+# Faults take some ten seconds, so that this gives each schedule some 5,000 touchpoints and 1,500 actions.
+RATE = 400.0
 CUSTOMERS = 400
 ENDLESS = 1_000_000
 IN_TRANSACTION_WITHIN = 45.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from schemas import journal
@@ -16,6 +16,14 @@ from schemas.journal import Mark, TaskMark
 from streams.settings import Settings
 from streams.topics import Topics
 from tests.support.workers import WorkerProcess
+
+LOADING = (
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError._TIMED_OUT,
+    KafkaError._TRANSPORT,
+)
 
 
 @dataclass(slots=True)
@@ -90,21 +98,42 @@ def settle(
     until(lambda: origins_read(settings), within, lambda: "the origins are read to their ends", healthy)
     consumer, journal_name = reader(settings), Topics.of(settings).journal
     last: dict[int, int] = {}
+    partitions = [TopicPartition(journal_name, each) for each in range(settings.journal_partitions)]
     deadline = time.monotonic() + within
+
+    def read(seconds: float) -> bool:
+        """Read on; whether anything but marks came. They alone come without end."""
+        came = False
+        for message in consumer.consume(10_000, seconds):
+            if message.error() is None and not isinstance(journal.decode(message.value()), Mark | TaskMark):
+                last[message.partition()], came = message.offset(), True
+        return came
+
+    def read_to_the_end() -> bool:
+        ends = {tp.partition: consumer.get_watermark_offsets(tp, timeout=10)[1] for tp in partitions}
+        came = False
+        while any(tp.offset < ends[tp.partition] for tp in consumer.position(partitions)):
+            came = read(0.25) or came
+            if time.monotonic() > deadline:
+                return True
+        return came
+
     try:
-        # Only marks come without end. What is for other profiles takes some hops through the journal.
-        consumer.assign([TopicPartition(journal_name, each) for each in range(settings.journal_partitions)])
+        # What is for other profiles takes some hops through the journal.
+        consumer.assign(partitions)
         since = time.monotonic()
         while time.monotonic() < deadline:
-            for message in consumer.consume(10_000, 0.25):
-                if message.error() is None and not isinstance(journal.decode(message.value()), Mark | TaskMark):
-                    last[message.partition()] = message.offset()
-                    since = time.monotonic()
-            if time.monotonic() - since >= quiet:
-                offsets = committed(settings.bootstrap, settings.group)
-                if all(offsets.get((journal_name, partition), 0) > offset for partition, offset in last.items()):
-                    return
+            if read(0.25):
+                since = time.monotonic()
+            if time.monotonic() - since < quiet:
+                continue
+            offsets = committed(settings.bootstrap, settings.group)
+            if not all(offsets.get((journal_name, partition), 0) > offset for partition, offset in last.items()):
                 healthy()
+            elif not read_to_the_end():
+                return  # what those entries gave was written with the offsets, and there is nothing new
+            else:
+                since = time.monotonic()
     finally:
         consumer.close()
     raise AssertionError("the journal does not come to rest")
@@ -145,8 +174,17 @@ def until(
     raise AssertionError(f"not within {within:.0f} s: {what()}")
 
 
-def committed(bootstrap: str, group: str) -> dict[tuple[str, int], int]:
-    """The committed offsets of a group."""
+def committed(bootstrap: str, group: str, within: float = 30.0) -> dict[tuple[str, int], int]:
+    """The committed offsets of a group; a coordinator that is loading or moving is asked again, `within` seconds."""
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
-    found = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(10)
-    return {(tp.topic, tp.partition): tp.offset for tp in found.topic_partitions}
+    deadline = time.monotonic() + within
+    while True:
+        asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])
+        try:
+            found = asked[group].result(10)
+        except KafkaException as error:
+            if error.args[0].code() not in LOADING or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+            continue
+        return {(tp.topic, tp.partition): tp.offset for tp in found.topic_partitions}
