@@ -1,9 +1,9 @@
 """One action on its way through a sink: what is asked before the call, how often it is tried, how it is settled.
 
-    record ─► decode ─► ledger ─► expired? withdrawn? suppressed? ─► *started* ─► call ─► *settled* ─► outcome
-                │         │                                             ▲           │
-          dead letter   settled: the same outcome again                 └─ *waiting*┤ not done: again after a pause
-                        started: uncertain                                          └ refused, or too often: dead letter
+    record ─► decode ─► ledger ─► expired? withdrawn? missed? suppressed? ─► *started* ─► call ─► *settled* ─► outcome
+                │         │                                                     ▲          │
+          dead letter   settled: the same outcome again                         └─ *waiting┤ not done: again later
+                        started: uncertain              refused, or too often: dead letter ┘
 
 The order of writes is the promise: *started* is acknowledged and read back before the call; *settled* before the
 outcome; the outcome before the offset. So a crash anywhere leaves at worst a *started*, which the next owner judges.
@@ -156,6 +156,8 @@ class Handler:
             return "expired"
         if self._withdrawals.get(action.action_id) is not None:
             return "withdrawn"
+        if action.quiet_from is not None and action.quiet_from <= self._now():
+            return "missed"
         if self._suppressions is not None and action.to and self._suppressions.holds(action.channel, action.to):
             return "suppressed"
         return None

@@ -21,7 +21,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     come from the journal, never from a wall clock. `profile` is kind:id of whom it was decided for; `customer` is the
     customer id to use downstream, None while unknown. `to` is the address on an addressing channel. After
     `expires_at` nobody may deliver it. `if_uncertain` says what a sink does when it cannot know whether a call
-    succeeded: `drop` or `repeat`. `standing` actions (a banner) last until withdrawn or expired.
+    succeeded: `drop` or `repeat`. `standing` actions (a banner) last until withdrawn or expired. From `quiet_from` on
+    the customer wants quiet: who has not delivered it by then does not, and says `missed`.
     """
 
     action_id: str
@@ -48,6 +49,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     if_uncertain: str = "drop"
     standing: bool = False
     traceparent: str | None = None
+    quiet_from: int | None = None
 
 
 class Withdrawal(msgspec.Struct, frozen=True, kw_only=True):

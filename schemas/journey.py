@@ -15,7 +15,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
-from schemas.policy import DurationText, EventType, Model, Name, Word, wrong
+from schemas.policy import DurationText, EventType, Model, Name, Percent, Word, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -191,6 +191,14 @@ class Journey(Model):
     purpose: Annotated[
         Name | SkipJsonSchema[None],
         Field(description="the purpose of its actions, unless the action or its kind says otherwise"),
+    ] = None
+    topic: Annotated[
+        Name | SkipJsonSchema[None],
+        Field(description="what its actions are about, for caps and holds, unless the action says otherwise"),
+    ] = None
+    holdout: Annotated[
+        Percent | SkipJsonSchema[None],
+        Field(description="percent of those who enter to whom it sends nothing, to compare them with the others"),
     ] = None
     goal: Annotated[
         Name | Annotated[list[Name], Field(min_length=1)] | SkipJsonSchema[None],

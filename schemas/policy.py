@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from datetime import date
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
@@ -49,6 +49,27 @@ TimeZone = Annotated[
 ]
 
 
+# As many names or words as one wants, or one by itself.
+OneOrMoreNames = Name | Annotated[list[Name], Field(min_length=1, max_length=50)]
+OneOrMoreWords = Word | Annotated[list[Word], Field(min_length=1, max_length=50)]
+Percent = Annotated[int, Field(ge=1, le=99, description="whole percent")]
+# How far back limits may look: what was sent is remembered for so long.
+MEMORY_DAYS = 31
+_DAYS = {"s": 86_400, "m": 1440, "h": 24, "d": 1, "w": 1 / 7}
+
+
+def several(written: str | list[str] | None) -> tuple[str, ...]:
+    """All that is written where one may write one, several or none."""
+    return () if written is None else (written,) if isinstance(written, str) else tuple(written)
+
+
+def _remembered(text: str) -> str:
+    if text[-1] in _DAYS and int(text[:-1]) > MEMORY_DAYS * _DAYS[text[-1]]:
+        message = f"'{text}' is longer than what was sent is remembered, {MEMORY_DAYS} days"
+        raise wrong(message, f"write at most '{MEMORY_DAYS}d'")
+    return text
+
+
 def _day(text: str) -> str:
     try:
         date.fromisoformat(text if len(text) > len("12-25") else f"2000-{text}")
@@ -57,6 +78,15 @@ def _day(text: str) -> str:
     return text
 
 
+Within = Annotated[
+    str,
+    Field(
+        pattern=r"^(day|week|month|[1-9][0-9]{0,5}(s|m|h|d|w))$",
+        description="a rolling time, or the day, week or month of the customer's calendar",
+        examples=["24h", "7d", "day", "week", "month"],
+    ),
+    AfterValidator(lambda text: text if text in ("day", "week", "month") else _remembered(text)),
+]
 Holiday = Annotated[
     str,
     Field(
@@ -105,15 +135,25 @@ class ActionKind(Model):
 
 
 class Hold(Model):
-    """While a case is open, actions of these purposes wait.
+    """While a case is open, actions of these purposes wait, or with `then: drop` are refused.
 
-    `begins` and `ends` are event types, `case` is the property that tells one case from another.
+    `begins` and `ends` are event types, `case` is the property that tells one case from another. A case that `lasts`
+    is over by itself after that time. With `matching: topic`, only actions whose topic is the case are held.
     """
 
-    begins: EventType
-    ends: EventType
+    begins: EventTypes
+    ends: EventTypes | SkipJsonSchema[None] = None
+    lasts: DurationText | SkipJsonSchema[None] = None
     case: Word = "case_id"
+    matching: Literal["topic"] | SkipJsonSchema[None] = None
     holds: Annotated[list[Name], Field(min_length=1)]
+    then: Literal["wait", "drop"] = "wait"
+
+    @model_validator(mode="after")
+    def _comes_to_an_end(self) -> Self:
+        if self.ends is None and self.lasts is None:
+            raise wrong("this hold never ends", "say which event 'ends' it, or how long it 'lasts'")
+        return self
 
 
 def _hours(text: str) -> str:
@@ -198,6 +238,80 @@ class CaseKind(Model):
     keeps: Annotated[list[Word], Field(max_length=10, description="properties of its events that it carries")] = []
 
 
+def _span(text: str) -> str:
+    begin, _, end = text.partition("-")
+    if begin == end or (begin, end) == ("00:00", "24:00"):
+        raise wrong(f"'{text}' is all day", "write the hours that are meant; for whole days, 'days' without 'hours'")
+    return text
+
+
+Hours = Annotated[
+    str,
+    Field(
+        pattern=f"^{HOURS}$",
+        description="from and until, perhaps over midnight",
+        examples=["21:00-08:00", "09:00-17:00"],
+    ),
+    AfterValidator(_span),
+]
+
+
+class _Limit(Model):
+    """Which messages a limit is for, and counts; filters that are left out let all pass."""
+
+    purpose: OneOrMoreNames | SkipJsonSchema[None] = None
+    channel: OneOrMoreWords | SkipJsonSchema[None] = None
+    journey: OneOrMoreNames | SkipJsonSchema[None] = None
+    topic: OneOrMoreNames | SkipJsonSchema[None] = None
+    per: Annotated[
+        Literal["topic", "journey", "channel", "purpose"] | SkipJsonSchema[None],
+        Field(description="each topic, journey, channel or purpose by itself"),
+    ] = None
+
+
+class Cap(_Limit):
+    """No more messages than these to one customer; what would be more is refused."""
+
+    at_most: Annotated[int, Field(ge=1, le=300)]
+    within: Within
+
+
+class Distance(_Limit):
+    """The least time between two messages to one customer; what comes too early waits."""
+
+    least: Annotated[DurationText, AfterValidator(_remembered)]
+
+
+class Quiet(Model):
+    """When nothing goes out, by the customer's clock and calendar.
+
+    `hours` alone are those of each day, `days` and `holidays` without hours are the whole day; with hours, the hours
+    that begin on such a day.
+    """
+
+    hours: Hours | SkipJsonSchema[None] = None
+    days: Annotated[list[Weekday], Field(min_length=1)] | SkipJsonSchema[None] = None
+    holidays: bool = False
+    channels: OneOrMoreWords | SkipJsonSchema[None] = None
+    purposes: OneOrMoreNames | SkipJsonSchema[None] = None
+    then: Literal["wait", "drop"] = "wait"
+
+    @model_validator(mode="after")
+    def _some_time(self) -> Self:
+        if self.hours is None and self.days is None and not self.holidays:
+            raise wrong("this never is quiet", "say 'hours: 21:00-08:00', 'days: [sunday]' or 'holidays: true'")
+        if self.hours is None and self.days is not None and len(set(self.days)) == len(WEEKDAYS):
+            raise wrong("this is quiet for ever: all hours of all days", "leave some 'days' out, or write 'hours'")
+        return self
+
+
+class Holdout(Model):
+    """A share of the customers, in percent, who get nothing of these purposes, to compare them with the others."""
+
+    share: Percent
+    purposes: OneOrMoreNames | SkipJsonSchema[None] = None
+
+
 class Policy(Model):
     """The rules every journey is bound by."""
 
@@ -210,3 +324,7 @@ class Policy(Model):
     cases: dict[Name, CaseKind] = {}
     time_zone: TimeZone = UTC
     calendar: Calendar = Calendar()
+    caps: dict[Name, Cap] = {}
+    distances: dict[Name, Distance] = {}
+    quiet: dict[Name, Quiet] = {}
+    holdouts: dict[Name, Holdout] = {}

@@ -17,6 +17,7 @@ from streams.engine.conditions import Scope, compile_condition, compile_expressi
 from streams.expressionchecks import compiled, spoilt
 from streams.offerchecks import OfferChecks, OfferWords
 from streams.policywords import PolicyWords, policy_problems
+from streams.pressurechecks import PressureChecks, spoken
 from streams.problems import Problem, choose, errors
 from streams.shapes import entries, handlers
 from streams.stagegraph import StageGraph
@@ -43,8 +44,11 @@ def check(definitions: Definitions) -> list[Problem]:
     offers = OfferWords([document for document in definitions.documents if document.kind == "offer"])
     policies = [document for document in definitions.documents if document.kind == "policy"]
     words = PolicyWords(policies[0].root) if policies else None
+    said = spoken(definitions.documents)
     for document in policies:
         found += policy_problems(document, definitions.templates)
+        if document.root.kind == "map":
+            found += PressureChecks(document.file, PolicyWords(document.root), said).problems()
     used: set[str] = set()
     for document in offers.documents:
         offer = OfferChecks(document, words, definitions.templates)

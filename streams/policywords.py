@@ -124,10 +124,11 @@ class _PolicyChecks:
                 if self.words.basis(str(node.value)) not in (None, "consent"):
                     message = f"hold '{name}' has no effect on '{node.value}': only purposes by consent are held"
                     yield Problem(self.file, node.line, node.column, message, "leave it out", "warning")
-            ends = hold.get("ends")
-            if ends is not None and ends.value is not None and ends.value == hold.text("begins"):
-                message = f"hold '{name}' ends with the very event it begins with"
-                yield Problem(self.file, ends.line, ends.column, message, "name the event that closes the case")
+            begin = {node.value for node in _listed(hold.get("begins"))}
+            for node in _listed(hold.get("ends")):
+                if node.value is not None and node.value in begin:
+                    message = f"hold '{name}' ends with the very event it begins with"
+                    yield Problem(self.file, node.line, node.column, message, "name the event that closes the case")
 
     def cases(self) -> Iterator[Problem]:
         for name, case in self.words.part("cases").items():

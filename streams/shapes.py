@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from schemas.definition import KINDS, Definition
 from schemas.journey import Entry, Handler, handler_rules
 from schemas.offer import Validity
-from schemas.policy import ActionKind, Calendar, CaseKind, Channel, Hold, Purpose
+from schemas.policy import ActionKind, Calendar, Cap, CaseKind, Channel, Distance, Hold, Holdout, Purpose, Quiet
 from streams.problems import Problem, choose, did_you_mean
 from streams.yamltext import MAX_PROBLEMS, Node
 
@@ -34,12 +34,18 @@ _PARTS: dict[str, dict[str, type[BaseModel]]] = {
         "holds": Hold,
         "cases": CaseKind,
         "calendar": Calendar,
+        "caps": Cap,
+        "distances": Distance,
+        "quiet": Quiet,
+        "holdouts": Holdout,
     },
     "offer": {"valid": Validity},
 }
 # What a text that does not match is not, and how to write it, by something that only its pattern has.
 _FORMS = {
     "^[0-9]{4}-[0-9]{2}-[0-9]{2}$": ("day", "write it as year, month, day: '2026-01-31'"),
+    "(day|week|month|": ("time", "write a time such as '7d', or 'day', 'week' or 'month' of the customer's calendar"),
+    "24:00)$": ("span of hours", "write from and until, such as '21:00-08:00'"),
     "[0-9]{2}-[0-9]{2}$": ("day", "write '2026-12-24', or '12-25' for every year"),
 }
 

@@ -104,7 +104,11 @@ def _known(profile: Profile) -> list[tuple[str, str]]:
     ]  # fmt: skip
     if profile.contact is not None and not profile.contact.granted:
         rows.append(("do not contact", f"since {moment(profile.contact.at)}"))
-    rows += [(name, f"open since {moment(case.opened)}") for name, case in profile.cases.items() if is_open(case)]
+    rows += [
+        (name, f"open since {moment(case.opened)}")
+        for name, case in profile.cases.items()
+        if is_open(case, profile.now)
+    ]
     rows += [(_case(key), _carries(key, case)) for key, case in profile.dossiers.items() if cases.is_open(case)]
     if profile.held:
         rows.append(("known by", ", ".join(sorted(profile.held))))

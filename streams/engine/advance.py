@@ -19,9 +19,10 @@ from schemas.touchpoint import (
     PROFILE_UPDATED,
 )
 from streams.engine import bounds, cases, contacts, gates, holds, identity, journeys, waiting, windows
+from streams.engine.durations import duration
 from streams.engine.ids import digest, uuid5
 from streams.engine.merge import consent_rank, settle
-from streams.engine.profile import Case, Consent, Profile, Trait, remember
+from streams.engine.profile import MAX_TOPIC, Case, Consent, Profile, Trait, remember
 
 if TYPE_CHECKING:
     from streams.engine.rules import Rules
@@ -99,15 +100,20 @@ def _event(profile: Profile, event: Event, now: int, rules: Rules, step: Step) -
     profile.activity = now if now > profile.activity else profile.activity  # noqa: FURB136 - as above
     if kind in rules.recorded:
         windows.record(profile, event, mark, now, rules.plan_for(profile))
+    stirred = False
     if kind in UNDERSTOOD:
         _understand(profile, event, now, rules, step)
+        if "time_zone" in event.properties and waiting.any_held(profile):
+            waiting.reconsider(profile, rules, now, step)
+            stirred = True
     if kind in rules.case_types:
         cases.on_event(profile, event, now, rules)
         _cases(profile, event, now, rules, step)
-    stirred = kind in rules.types and journeys.on_event(profile, event, now, rules, step)
-    if profile.cases and waiting.any_held(profile):
+    if kind in rules.types and journeys.on_event(profile, event, now, rules, step):
+        stirred = True
+    if profile.cases and waiting.any_held(profile) and waiting.release(profile, rules, now, step):
         # Not only when a case closes: a merge or a new policy may end a hold, and send nothing themselves.
-        waiting.release(profile, rules, now, step)
+        stirred = True
     return stirred
 
 
@@ -165,12 +171,16 @@ def _traits(profile: Profile, event: Event, at: int, now: int, step: Step, *, kn
 def _cases(profile: Profile, event: Event, now: int, rules: Rules, step: Step) -> None:
     """Cases that begin or end with the event."""
     for name, begins in rules.holds_by_type.get(event.type, ()):
-        number = str(event.properties.get(rules.policy.holds[name].case, ""))[:200]
+        hold = rules.policy.holds[name]
+        number = str(event.properties.get(hold.case, ""))[:MAX_TOPIC]
         key = f"{name}/{number}"
         case = profile.cases.get(key, Case())
         if begins:
-            profile.cases[key] = Case(max(case.opened, now), case.closed)
+            until = now + duration(hold.lasts) if hold.lasts else 0
+            profile.cases[key] = Case(max(case.opened, now), case.closed, until)
             settle(profile, rules, now, step)
-        elif holds.is_open(case):
-            profile.cases[key] = Case(case.opened, max(case.closed, now))
+        elif holds.is_open(case, now):
+            profile.cases[key] = Case(case.opened, max(case.closed, now), case.until)
+    for key in [key for key, case in profile.cases.items() if 0 < case.until <= now]:
+        del profile.cases[key]  # over by itself
     bounds.bound_cases(profile)

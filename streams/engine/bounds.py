@@ -23,7 +23,7 @@ MAX_KEPT = 11  # of one: as many names as a kind may keep, and the channel
 MAX_KEPT_BYTES = 512
 MAX_CASE_CHANNELS = 10
 MAX_DEAD = 200
-MAX_CONTACTS = 300  # within the contact window; ten a day
+MAX_CONTACTS = 300  # within the contact window, CONTACT_WINDOW; nine a day
 MAX_COUNTS = 500  # event types, over all sources
 MAX_VARS_BYTES = 16 * 1024  # of one instance
 MAX_PARAMS_BYTES = 32 * 1024  # of one action
@@ -54,9 +54,10 @@ def trait_rank(trait: Trait) -> tuple[int, int, str]:
     return trait.rank, trait.at, trait.event_id
 
 
-def _case_rank(case: Case) -> tuple[bool, int]:
-    # Open ones first: a hold must not end by itself.
-    return case.opened > case.closed, max(case.opened, case.closed)
+def _case_rank(case: Case) -> tuple[bool, bool, int]:
+    # First those open until they are closed: they must not end by themselves.
+    is_open = case.opened > case.closed
+    return is_open and not case.until, is_open, max(case.opened, case.closed)
 
 
 def _dossier_rank(dossier: Dossier) -> tuple[bool, int]:

@@ -12,12 +12,26 @@ from schemas.journey import PARAMETERS
 from streams.engine.bounds import bound_dead
 from streams.engine.durations import DAY, duration
 from streams.engine.ids import uuid5
-from streams.engine.profile import DELIVERED, EMITTED, FAILED, WITHDRAWN, Contact, Profile
+from streams.engine.localtime import zone_of
+from streams.engine.profile import DELIVERED, EMITTED, FAILED, LATE, WITHDRAWN, Contact, Profile
+from streams.engine.quiet import next_quiet, quiet_for
 from streams.engine.rules import Rules
 from streams.engine.step import Step
 from streams.engine.verdicts import Proposed
 
-CONTACT_WINDOW = 31 * DAY  # the longest rolling window of a cap, 30 days, and a day for time zones
+# The longest window of a cap: rolling 31 days, or a month that the clock makes an hour longer. It does not depend on
+# the caps in force, so that one that comes into force counts what was sent before it.
+CONTACT_WINDOW = 32 * DAY
+# What an outcome says of a contact; whatever failed gives its slot back.
+_STATUS = {
+    "delivered": DELIVERED,
+    "failed": FAILED,
+    "expired": FAILED,
+    "bounced": FAILED,
+    "suppressed": FAILED,
+    "missed": FAILED,
+    "withdrawn": WITHDRAWN,
+}
 PRUNE_AT = 32  # contacts kept before old ones are looked for
 
 
@@ -27,7 +41,13 @@ def emit(profile: Profile, proposed: Proposed, rules: Rules, now: int, step: Ste
     kind, channel = rules.policy.actions[held.kind], rules.policy.channels[proposed.channel]
     params: dict[str, Any] = held.params
     link = params.get("link")
-    expires = now + duration(str(params.get("expires") or channel.expires))
+    # Its own expiry counts from when it was proposed, also while it waits; the channel's, from when it goes out.
+    own = params.get("expires")
+    expires = held.at + duration(str(own)) if own else now + duration(channel.expires)
+    quiet_from = None
+    if rules.quiet and proposed.basis == "consent" and not channel.standing:
+        where = zone_of(profile, rules.policy.time_zone)
+        quiet_from = next_quiet(quiet_for(rules.quiet, proposed.channel, proposed.purpose), now, expires, where)
     step.add(
         "actions",
         Action(
@@ -61,6 +81,7 @@ def emit(profile: Profile, proposed: Proposed, rules: Rules, now: int, step: Ste
             if_uncertain=kind.if_uncertain,
             standing=channel.standing,
             traceparent=held.traceparent,
+            quiet_from=quiet_from,
         ),
     )
     profile.contacts[held.action_id] = Contact(
@@ -78,6 +99,7 @@ def emit(profile: Profile, proposed: Proposed, rules: Rules, now: int, step: Ste
         standing=channel.standing,
         action=held.kind,
         version=instance.version,
+        topic=held.topic,
     )
 
 
@@ -126,9 +148,8 @@ def outcome(profile: Profile, entry: Any, now: int, step: Step) -> None:
     contact = profile.contacts.get(entry.action_id)
     if contact is None:
         return
-    status = {"delivered": DELIVERED, "failed": FAILED, "expired": FAILED, "bounced": FAILED, "suppressed": FAILED}
-    status["withdrawn"] = WITHDRAWN
-    contact.status = max(contact.status, status.get(entry.kind, contact.status))
+    came = LATE if contact.status == WITHDRAWN and entry.kind == "delivered" else _STATUS.get(entry.kind, EMITTED)
+    contact.status = max(contact.status, came)
     if contact.address and (entry.kind == "complained" or (entry.kind == "bounced" and entry.permanent)):
         profile.dead[contact.address] = now
         bound_dead(profile)

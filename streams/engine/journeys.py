@@ -371,6 +371,10 @@ def next_due(profile: Profile, rules: Rules) -> int:
             due = _due(profile, instance, timer)
             if due and (not wake or due < wake):
                 wake = due
+        for held in instance.held:
+            due = waiting.due(profile, held, rules)
+            if due and (not wake or due < wake):
+                wake = due
     return wake
 
 
@@ -390,7 +394,17 @@ def fire(profile: Profile, rules: Rules, until: int, step: Step, taken: dict[str
         now = profile.now = max(due, profile.now)
         for name in sorted(profile.instances):
             _fire_instance(profile, profile.instances[name], due, now, rules, step, taken)
+        if waiting.any_held(profile):
+            _release(profile, now, rules, step, taken)
         profile.wake = next_due(profile, rules)
+
+
+def _release(profile: Profile, now: int, rules: Rules, step: Step, taken: dict[str, int]) -> None:
+    """Let what has waited long enough pass the gates again: one step of each instance that it is of."""
+    for instance in {each.id: each for each in waiting.release(profile, rules, now, step)}.values():
+        steps = taken[instance.id] = taken.get(instance.id, 0) + 1
+        if not instance.ended and steps > MAX_STEPS:
+            _exceed(instance, Moment(profile, None, now, rules, step), MAX_STEPS, "timers at once")
 
 
 def _fire_instance(

@@ -39,6 +39,11 @@ def local(now: int, where: ZoneInfo) -> datetime:
     return (EPOCH + timedelta(milliseconds=min(now, LAST))).astimezone(where)
 
 
+def text(now: int, where: ZoneInfo) -> str:
+    """A moment by the clock of `where`, in ISO 8601 with its offset."""
+    return local(now, where).isoformat(timespec="seconds")
+
+
 def moment(day: date, minute: int, where: ZoneInfo) -> int:
     """When it is `minute` minutes after midnight on `day`, by the clock of `where`."""
     naive = datetime(day.year, day.month, day.day, minute // 60, minute % 60)  # noqa: DTZ001 - its zone follows
@@ -75,13 +80,25 @@ def next_moment(since: int, minute: int, where: ZoneInfo, suits: Callable[[date]
 def window_start(now: int, unit: str, where: ZoneInfo) -> int:
     """When the calendar day, week (from Monday), month or year that `now` lies in began."""
     today = local(now, where).date()
+    return moment(_first(today, unit), 0, where)
+
+
+def window_end(now: int, unit: str, where: ZoneInfo) -> int:
+    """When the next calendar day, week, month or year after that of `now` begins."""
+    first = _first(local(now, where).date(), unit)
+    # Each unit's next one begins within so many days of its first, and no second one does.
+    return moment(_first(first + timedelta(days={"day": 1, "week": 7, "month": 31, "year": 366}[unit]), unit), 0, where)
+
+
+def _first(day: date, unit: str) -> date:
+    """The first day of the day, week, month or year that a day lies in."""
     first: dict[str, date] = {
-        "day": today,
-        "week": today - timedelta(days=today.weekday()),
-        "month": today.replace(day=1),
-        "year": today.replace(month=1, day=1),
+        "day": day,
+        "week": day - timedelta(days=day.weekday()),
+        "month": day.replace(day=1),
+        "year": day.replace(month=1, day=1),
     }
-    return moment(first[unit], 0, where)
+    return first[unit]
 
 
 def day_of(value: Any) -> date | None:

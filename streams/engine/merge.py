@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 from schemas.decision import Decision
-from streams.engine import cases, contacts, edits, gates, holds, journeys
+from streams.engine import cases, contacts, edits, gates, holds, journeys, waiting
 from streams.engine.bounds import bound_merged, trait_rank
 from streams.engine.ids import uuid5
 from streams.engine.profile import RECENT_EVENTS, Case, Consent, Contact, Instance, Profile
 from streams.engine.rules import ALWAYS, NEVER, Rules
 from streams.engine.step import Step
 from streams.engine.windows import unite_series
+
+FOREVER = 2**63  # later than any moment
 
 
 def consent_rank(consent: Consent) -> tuple[int, bool, str]:
@@ -37,6 +39,11 @@ def _united(mine: dict[str, Any], theirs: dict[str, Any], choose: Any) -> dict[s
 
 def _later(rank: Any) -> Any:
     return lambda mine, theirs: theirs if rank(theirs) > rank(mine) else mine
+
+
+def _case(mine: Case, theirs: Case) -> Case:
+    last = max(mine, theirs, key=lambda case: (case.opened, case.until or FOREVER))
+    return Case(last.opened, max(mine.closed, theirs.closed), last.until)
 
 
 def _contact(mine: Contact, theirs: Contact) -> Contact:
@@ -98,9 +105,7 @@ def unite(profile: Profile, other: Profile, rules: Rules, now: int) -> list[Inst
         profile.contact is None or consent_rank(other.contact) > consent_rank(profile.contact)
     ):
         profile.contact = other.contact
-    profile.cases = _united(
-        profile.cases, other.cases, lambda a, b: Case(max(a.opened, b.opened), max(a.closed, b.closed))
-    )
+    profile.cases = _united(profile.cases, other.cases, _case)
     profile.dossiers = _united(profile.dossiers, other.dossiers, cases.unite)
     profile.contacts = _united(profile.contacts, other.contacts, _contact)
     profile.dead = _united(profile.dead, other.dead, max)
@@ -168,6 +173,8 @@ def settle(profile: Profile, rules: Rules, now: int, step: Step) -> None:
         consent = profile.consents.get(gates.consent_key(contact.purpose, rules, person=True))
         if consent is None or not consent.granted:
             return True
-        return holds.open_hold(profile, contact.purpose, rules) is not None
+        return holds.open_hold(profile, contact.purpose, contact.topic, rules, now) is not None
 
     contacts.withdraw(profile, disallowed, "consent, hold or do-not-contact changed", now, step)
+    if rules.dropping and profile.cases:
+        waiting.drop_covered(profile, rules, now, step)

@@ -14,10 +14,12 @@ from schemas.journal import Event, Forward, Outcome, Unite
 
 FORMAT = 1
 RECENT_EVENTS = 64  # event ids remembered for the duplicate rule
+MAX_TOPIC = 200  # characters that count of a topic, and of a case's number
 RECORD = 16  # bytes of each: the time in ms, big-endian, and the digest
 
-# How far a contact has come; a later state wins a merge.
-EMITTED, DELIVERED, FAILED, WITHDRAWN = range(4)
+# How far a contact has come; a later state wins a merge. LATE: it was delivered before the sink knew it withdrawn.
+EMITTED, DELIVERED, FAILED, WITHDRAWN, LATE = range(5)
+TAKES_A_SLOT = frozenset({EMITTED, DELIVERED, LATE})  # of caps, distances and ceilings
 
 
 class Trait(msgspec.Struct, frozen=True, array_like=True):
@@ -38,10 +40,11 @@ class Consent(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Case(msgspec.Struct, frozen=True, array_like=True):
-    """An open or closed case of a hold; it is open while it was opened later than it was closed."""
+    """An open or closed case of a hold; it is open while it was opened later than it was closed, and `until` (ms)."""
 
     opened: int = 0
     closed: int = 0
+    until: int = 0  # 0: until it is closed
 
 
 class Kept(msgspec.Struct, frozen=True, array_like=True):
@@ -85,10 +88,11 @@ class Contact(msgspec.Struct, array_like=True):
     status: int = EMITTED
     action: str = ""
     version: int = 0
+    topic: str = ""
 
 
 class Held(msgspec.Struct, frozen=True, array_like=True):
-    """A proposed action that waits for a hold to end, with its evaluated parameters."""
+    """A proposed action that waits for a hold to end, or `until` (ms), with its evaluated parameters."""
 
     action_id: str
     path: str
@@ -100,6 +104,13 @@ class Held(msgspec.Struct, frozen=True, array_like=True):
     params: dict[str, Any]
     priority: int = 0
     traceparent: str | None = None
+    until: int = 0
+
+    @property
+    def topic(self) -> str:
+        """What it is about, for caps and holds; empty: nothing that is named."""
+        topic = self.params.get("topic")
+        return topic[:MAX_TOPIC] if isinstance(topic, str) else ""
 
 
 class Instance(msgspec.Struct, array_like=True):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from schemas.definition import Definition, kind_of, name_of
 from schemas.journey import FIXED, SCORE, Entry, Handler, Journey
 from schemas.offer import Offer
-from schemas.policy import Policy
+from schemas.policy import Policy, several
 from streams.engine.cases import case_moves
 from streams.engine.cel_asking import Window
 from streams.engine.conditions import (
@@ -29,7 +29,9 @@ from streams.engine.conditions import (
 )
 from streams.engine.durations import duration
 from streams.engine.ids import percent
+from streams.engine.limits import caps, distances
 from streams.engine.offers import Capacity, compile_offer
+from streams.engine.quiet import quiet_times
 from streams.engine.windows import Plan, plan
 
 if TYPE_CHECKING:
@@ -132,10 +134,7 @@ class CompiledJourney:
     follow: bool
     moved: dict[str, str]
     windows: frozenset[Window]
-
-
-def _types(when: str | list[str] | None) -> tuple[str, ...]:
-    return () if when is None else (when,) if isinstance(when, str) else tuple(when)
+    holdout: int
 
 
 def _by_type(pairs: Iterable[tuple[tuple[str, ...], Any]]) -> dict[str, tuple[Any, ...]]:
@@ -168,7 +167,8 @@ def _reaction(path: str, handler: Handler, journey: Journey, policy: Policy) -> 
     scope = scope_of(journey, event=handler.when is not None)
     proposals = []
     for number, action in enumerate(handler.do):
-        for kind, params in action.items():
+        for kind, written in action.items():
+            params = {"topic": journey.topic} | written if journey.topic else written
             # A journey may be activated before the policy that knows its kinds of action, or outlive them there.
             known = policy.actions.get(kind)
             purpose = params.get("purpose") or (known.purpose if known is not None else None) or journey.purpose or ""
@@ -189,7 +189,7 @@ def _stage(name: str, order: int, journey: Journey, policy: Policy, anywhere: di
     for number, handler in enumerate(journey.stages[name]):
         reaction = _reaction(f"{name}/{number}", handler, journey, policy)
         if handler.when is not None:
-            when.append((_types(handler.when), reaction))
+            when.append((several(handler.when), reaction))
         elif handler.after is not None:
             timers.append(
                 Timer(
@@ -209,7 +209,7 @@ def _stage(name: str, order: int, journey: Journey, policy: Policy, anywhere: di
 
 def _entrance(entry: Entry, journey: Journey, first: str) -> tuple[tuple[str, ...], Entrance]:
     scope = scope_of(journey, event=True)
-    return _types(entry.when), Entrance(
+    return several(entry.when), Entrance(
         condition=compile_condition(entry.if_, scope) if entry.if_ else None,
         sets=tuple((name, compile_expression(text, scope)) for name, text in entry.set.items()),
         to=entry.to or first,
@@ -225,12 +225,12 @@ def listens_to(journey: Journey) -> frozenset[str]:
     """The types of touchpoints that a journey enters with or reacts to."""
     handlers = [*journey.any_stage, *(handler for stage in journey.stages.values() for handler in stage)]
     whens = [entry.when for entry in _entries(journey)] + [handler.when for handler in handlers]
-    return frozenset(each for when in whens for each in _types(when))
+    return frozenset(each for when in whens for each in several(when))
 
 
 def enters_by(journey: Journey) -> frozenset[str]:
     """The types of touchpoints that a journey is entered with."""
-    return frozenset(each for entry in _entries(journey) for each in _types(entry.when))
+    return frozenset(each for entry in _entries(journey) for each in several(entry.when))
 
 
 def waits_for_silence(journey: Journey) -> bool:
@@ -281,7 +281,7 @@ def compile_journey(journey: Journey, policy: Policy) -> CompiledJourney:
     entries = _entries(journey)
     anywhere = _by_type(
         [
-            (_types(handler.when), _reaction(f"any stage/{number}", handler, journey, policy))
+            (several(handler.when), _reaction(f"any stage/{number}", handler, journey, policy))
             for number, handler in enumerate(journey.any_stage)
         ]
     )
@@ -302,6 +302,7 @@ def compile_journey(journey: Journey, policy: Policy) -> CompiledJourney:
         follow=journey.edits == "follow",
         moved=dict(journey.moved),
         windows=windows_of(_expressions(journey)),
+        holdout=journey.holdout or 0,
     )
 
 
@@ -367,16 +368,22 @@ class Rules:
         "active",
         "canaries",
         "capacity",
+        "caps",
         "case_types",
         "cases_by_type",
+        "distances",
+        "dropping",
         "follows",
         "former",
+        "holding_out",
+        "holdouts",
         "holds_by_type",
         "listeners",
         "ordered",
         "places",
         "plan",
         "policy",
+        "quiet",
         "recorded",
         "silence",
         "stops",
@@ -428,12 +435,21 @@ class Rules:
         self._plans: dict[tuple[tuple[str, int], ...], Plan] = {}
         self._ran = [each for each in sorted(library.journeys) if each[0] in self.active]
         self._former()
+        holds = self.policy.holds.items()
         self.holds_by_type = _by_type(
-            [((hold.begins,), (name, True)) for name, hold in self.policy.holds.items()]
-            + [((hold.ends,), (name, False)) for name, hold in self.policy.holds.items()]
+            [(several(hold.begins), (name, True)) for name, hold in holds]
+            + [(several(hold.ends), (name, False)) for name, hold in holds]
         )
         self.cases_by_type = case_moves(self.policy)
         self.case_types = self.holds_by_type.keys() | self.cases_by_type.keys()
+        # What a policy, or no journey, has none of costs a proposed action one look.
+        self.dropping = any(hold.then == "drop" for _, hold in holds)
+        self.caps, self.distances = caps(self.policy), distances(self.policy)
+        self.quiet = quiet_times(self.policy)
+        self.holdouts = tuple(
+            (name, each.share, frozenset(several(each.purposes))) for name, each in self.policy.holdouts.items()
+        )
+        self.holding_out = any(library.journeys[each][1].holdout for each in self._ran)
 
     def _heard(self, journey: CompiledJourney) -> frozenset[str]:
         canary = self.canaries.get(journey.name)

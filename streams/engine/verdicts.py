@@ -13,7 +13,11 @@ from streams.engine.step import Step
 
 @dataclass(slots=True)
 class Proposed:
-    """A proposed action on its way through the gates; `channel` and `to` are filled by the channel gate."""
+    """A proposed action on its way through the gates; `channel` and `to` are filled by the channel gate.
+
+    `ways` are the channels, each with its address, by which it may go: what a gate leaves of them; None: not asked for
+    yet. `why` says why there is none.
+    """
 
     held: Held
     instance: Instance
@@ -21,16 +25,24 @@ class Proposed:
     purpose: str
     channel: str = ""
     to: str | None = None
+    ways: list[tuple[str, str | None]] | None = None
+    why: str = "no-address"
+
+    @property
+    def topic(self) -> str:
+        """What it is about."""
+        return self.held.topic
 
 
 class Verdict(NamedTuple):
-    """A gate's objection: `verdict` is held or refused."""
+    """A gate's objection: `verdict` is held or refused; what is held waits `until` (ms), or for a hold to end (0)."""
 
     verdict: str
     gate: str
     reason: str
     value: str = ""
     bound: str = ""
+    until: int = 0
 
 
 def decide(profile: Profile, proposed: Proposed, verdict: Verdict, now: int, step: Step) -> None:

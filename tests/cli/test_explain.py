@@ -43,7 +43,7 @@ Mon 9 March 2026, UTC
 10:00:00  complaint_opened (phone)  case_id=k-1
 12:00:00  card_activated (app)
             · onboarding v1 goes from invited to active (card_activated)
-            … send_message held back: hold says open-complaint (case k-1 is open, and marketing waits)
+            … send_message held back: hold says open-complaint (case k-1 is open, and holds marketing)
 
 Thu 12 March 2026, UTC
 15:00:00  complaint_closed (phone)  case_id=k-1
@@ -61,7 +61,7 @@ def test_what_time_brought() -> None:
             · free-delivery-coupon v1 begins in stage shopping
 13:00:00  complaint_opened (phone)  case_id=k-2
 15:00:00    · free-delivery-coupon v1 goes from shopping to offered (after 2 h)
-            … send_coupon held back: hold says open-complaint (case k-2 is open, and marketing waits)
+            … send_coupon held back: hold says open-complaint (case k-2 is open, and holds marketing)
 16:00:00  order_placed (store)  basket_id=b-10
             · free-delivery-coupon v1 goes from offered to ordered (order_placed); its goal is reached
             · free-delivery-coupon v1 ends in stage ordered (completed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 
+import msgspec
 import pytest
 
 from connectors.backoff import Backoff
@@ -76,11 +77,11 @@ def test_what_was_done_is_never_done_again_even_if_offsets_are_lost() -> None:
     assert {o.at for o in outcomes(log)} == {o.at for o in before}
 
 
-@pytest.mark.parametrize("kind", ["expired", "withdrawn", "suppressed"])
+@pytest.mark.parametrize("kind", ["expired", "withdrawn", "suppressed", "missed"])
 def test_what_must_not_be_delivered_is_not_called(kind: str) -> None:
-    """Expiry, and withdrawals and suppressions from before the start, are known before the first call."""
+    """Expiry, the customer's quiet time, and withdrawals and suppressions from before the start, are known before."""
     log = MemoryLog()
-    one = action(expires_at=1) if kind == "expired" else action()
+    one = action(**{"expired": {"expires_at": 1}, "missed": {"quiet_from": 1}}.get(kind, {}))
     publish(log, one)
     if kind == "withdrawn":
         withdraw(log, one)
@@ -120,6 +121,17 @@ def test_a_suppression_lifted_counts_no_more() -> None:
     publish(log, action())
     sink = RecordingSink()
     deliver(log, sink)
+    assert len(sink.calls) == 1
+
+
+def test_a_quiet_time_that_begins_while_it_waits_is_missed() -> None:
+    """What is tried again is asked about again; what comes before the quiet time is delivered."""
+    log = MemoryLog()
+    one, two = action(), action()
+    publish(log, *(msgspec.structs.replace(each, quiet_from=each.proposed_at + 200) for each in (one, two)))
+    sink = RecordingSink(Retry("busy", 0.3))
+    deliver(log, sink)
+    assert kinds(log) == ["missed", "missed"]
     assert len(sink.calls) == 1
 
 

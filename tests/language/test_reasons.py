@@ -17,7 +17,13 @@ from tests.support.kafka import ROOT
 # What stands for reasons that are no constants in the engine's text: the file, the gate, and what they can be.
 COMPUTED: dict[tuple[str, str], tuple[str | None, ...]] = {
     ("contacts.py", "withdrawal"): (None,),  # why what was sent is taken back, in words
-    ("gates.py", "hold"): (None,),  # the hold's name in the policy
+    # The rule's name in the policy.
+    ("gates.py", "holdout"): (None,),
+    ("gates.py", "hold"): (None,),
+    ("gates.py", "caps"): (None,),
+    ("gates.py", "distance"): (None,),
+    ("gates.py", "quiet"): (None,),
+    ("waiting.py", "hold"): (None,),
     ("gates.py", "channel"): ("to-absent", "link-absent", "no-address", "address-suppressed"),
     ("waiting.py", "journey"): ("instance-ended",),
 }

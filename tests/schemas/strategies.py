@@ -88,6 +88,7 @@ ACTIONS = st.builds(
     if_uncertain=TEXT,
     standing=st.booleans(),
     traceparent=SOME,
+    quiet_from=st.one_of(st.none(), LONG),
 )
 DECISIONS = st.builds(
     Decision,
