@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streams.devbroker import answers
-from tests.benchmarks import costs, latency, peers, throughput, timers
+from tests.benchmarks import costs, latency, peers, seedset, throughput, timers
 from tests.benchmarks.bench import FOLDER, Bench, last_line, say
 from tests.support.kafka import BUILD, ROOT, ExternalKafka, KafkaMissing, start_kafka
 
@@ -59,6 +59,7 @@ SECTIONS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "throughput": lambda bench: {"throughput": throughput.section(bench)},
     "latency": measured_latency,
     "journeys": costs.journeys,
+    "seeds": seedset.section,
     "customers": costs.customers,
     "properties": costs.properties,
     "anonymous": costs.anonymous,
