@@ -80,6 +80,7 @@ def run_tests(
     folder: Folder,
     json: Json = False,  # noqa: FBT002 - an option, named where it is used
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="show what was as expected, too")] = False,  # noqa: FBT002 - as above
+    only: Annotated[str, typer.Option("--only", help="tests with this in their name or file's name")] = "",
 ) -> None:
     """Run the tests that stand beside journeys.
 
@@ -87,6 +88,7 @@ def run_tests(
     when one fails.
 
     Example: polku test seeds
+    Example: polku test seeds --only complaint -v
     """
     loaded = folders.load(folder)
     stories, wrong = story.load_stories(folder)
@@ -96,6 +98,9 @@ def run_tests(
         raise UsageError(f"{folder}: {problems.summary(found)}; mend them first (polku check {folder})")
     if not stories:
         raise UsageError(f"{folder} has no tests; write journeys/<name>_test.yaml beside a journey")
+    stories = [each for each in stories if only.lower() in f"{each.test} {Path(each.file).name}".lower()]
+    if not stories:
+        raise UsageError(f"no test has '{only}' in its name or its file's name; leave out --only to see all")
     failed = 0
     for result in story.run_all(loaded, stories):
         failed += not result.passed

@@ -22,6 +22,7 @@ GUTTER: Final = 22.0  # between a box and the first upright line: room for an ar
 SWEEPS: Final = 16
 SETTLING: Final = 6  # of the sweeps, the last ones, which no longer change the order
 CROSSING: Final = 40.0  # a crossing is as bad as a line this much longer
+PASSES: Final = 8  # of moving upright lines past each other
 SLIGHT: Final = 40.0  # a bend that is worth no corner
 NEAR: Final = 5.0  # closer than this, two lines look like one
 
@@ -400,16 +401,26 @@ def _length(column: list[_Node]) -> float:
 def _tracks(gap: dict[int, _Gap]) -> dict[int, int]:
     """The number, from the left, of the upright line of each net in a gap; straight ones need none."""
     order = sorted((number for number, net in gap.items() if net.high > net.low), key=lambda number: gap[number].low)
-    for _ in order:
-        swapped = False
-        for at in range(len(order) - 1):
-            first, second = gap[order[at]], gap[order[at + 1]]
-            if _conflict(second, first) < _conflict(first, second):
-                order[at], order[at + 1] = order[at + 1], order[at]
-                swapped = True
-        if not swapped:
+    cost = {one: {other: _conflict(gap[one], gap[other]) for other in order} for one in order}
+    for _ in range(PASSES):
+        before = list(order)
+        for each in before:
+            _move(each, order, cost)
+        if order == before:
             break
     return {number: at for at, number in enumerate(order)}
+
+
+def _move(each: int, order: list[int], cost: dict[int, dict[int, float]]) -> None:
+    """Put one of the upright lines where it is least in the way; where it is, if that is as good."""
+    was = order.index(each)
+    order.remove(each)
+    total, totals = 0.0, [0.0]
+    for other in order:
+        total += cost[other][each] - cost[each][other]
+        totals.append(total)
+    best = min(range(len(totals)), key=lambda at: (totals[at], at != was, at))
+    order.insert(best, each)
 
 
 def _conflict(left: _Gap, right: _Gap) -> float:

@@ -73,6 +73,16 @@ def test_test_passes_for_the_seeds() -> None:
     assert ran.err == f"{len(rows)} passed, 0 failed\n"
 
 
+def test_test_plays_only_what_is_asked_for() -> None:
+    """By a part of a test's name or of its file's name, small or capital; nothing to play is no success."""
+    by_file, by_name = polku("test", SEEDS, "--only", "free-delivery"), polku("test", SEEDS, "--only", "basket LEFT")
+    assert by_file.code == by_name.code == 0
+    assert len(by_file.out.splitlines()) > len(by_name.out.splitlines()) == 1
+    ran = polku("test", SEEDS, "--only", "nobody wrote this")
+    assert ran.code == 2
+    assert "leave out --only" in ran.err
+
+
 def test_test_shows_the_difference(folder: Path) -> None:
     """A story that fails shows what was expected and what came, with the line it stands on; exit code 1."""
     edit(folder / "journeys" / "free-delivery-coupon.yaml", "after: 2h of silence", "after: 90m of silence")

@@ -18,7 +18,7 @@ from tests.support.kafka import ROOT
     ("expression", "words"),
     [
         ('event.page.startsWith("/cards")', 'page begins with "/cards"'),
-        ('event.a == "x && y" && !has(vars.b)', 'a is "x && y" and b is not known'),
+        ('event.a == "x && y" && !has(vars.b)', 'a is "x && y" and remembered b is not known'),
         ("has(traits.age) && traits.age >= 18", "age is known and age ≥ 18"),
         ('journey.count("page_viewed") >= 2 || event.n != 3', 'journey.count("page_viewed") ≥ 2 or n is not 3'),
         ("event.items.exists(i, i.price > 100)", "items.exists(i, i.price > 100)"),
