@@ -8,10 +8,11 @@ import msgspec
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """One verdict.
 
-    `verdict`: sent, held, refused, withdrawn, ended, merged, pinned or ignored. `gate` is the rule that decided
-    (duplicate, consent, do-not-contact, hold, ceiling, channel, journey, stale, ...), `reason` a machine-readable
-    word of that gate, `value` what was found and `bound` what was asked for. `action_id` is None where no action
-    was proposed. `event_id` is the cause (None: a timer). `decision_id` is deterministic.
+    `verdict`: sent, held, refused, withdrawn, ended, merged, pinned or ignored; of a promise made, at-risk, broken,
+    kept or ended. `gate` is the rule that decided (duplicate, consent, do-not-contact, hold, ceiling, channel,
+    journey, stale, ...), `reason` a machine-readable word of that gate, `value` what was found and `bound` what was
+    asked for; of a promise, gate `promise`, they are its name, its owner and when it is due. `action_id` is None
+    where no action was proposed. `event_id` is the cause (None: a timer). `decision_id` is deterministic.
     """
 
     decision_id: str

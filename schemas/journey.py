@@ -15,7 +15,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
-from schemas.policy import DurationText, EventType, Model, Name, Percent, Word, wrong
+from schemas.policy import DelayText, DurationText, EventType, Model, Name, Percent, Word, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,7 +41,7 @@ Params = dict[Word, Any]
 
 PERCENT = 100
 
-TRIGGERS = ("when", "after", "on arrival")
+TRIGGERS = ("when", "after", "on arrival", "at risk", "broken")
 # The parts of a score: their product is what actions and offers are ranked by.
 SCORE = ("propensity", "context", "value", "lever")
 # Parameters with a meaning of their own; every other one is handed to the channel.
@@ -67,8 +67,8 @@ def handler_rules(handler: Mapping[str, Any]) -> Iterator[BrokenRule]:
     if not triggers:
         yield BrokenRule(
             None,
-            "this handler never runs: it has no 'when', 'after' or 'on arrival'",
-            "begin it with 'when: <event type>', 'after: <time>' or 'on arrival:'",
+            "this handler never runs: it has no 'when', 'after', 'on arrival', 'at risk' or 'broken'",
+            "begin it with 'when: <event type>', 'after: <time>', 'on arrival:' or 'broken: <promise>'",
         )
     for key in triggers[1:]:
         yield BrokenRule(
@@ -77,8 +77,9 @@ def handler_rules(handler: Mapping[str, Any]) -> Iterator[BrokenRule]:
     for key, value in handler.items():
         if value is None and key != "on arrival":
             yield BrokenRule(key, f"'{key}' has no value", "write its value, or leave the key out")
-    if not any(handler.get(key) for key in ("set", "do", "to")) and "end" not in handler:
-        yield BrokenRule(None, "this handler does nothing", "give it 'set', 'do', 'to' or 'end: true', or leave it out")
+    if not any(handler.get(key) for key in ("set", "promise", "keep", "do", "to")) and "end" not in handler:
+        way_out = "give it 'set', 'promise', 'keep', 'do', 'to' or 'end: true', or leave it out"
+        yield BrokenRule(None, "this handler does nothing", way_out)
     if handler.get("to") and handler.get("end") is True:
         yield BrokenRule(
             "end",
@@ -112,8 +113,27 @@ class Entry(Model):
     ] = None
 
 
+class Terms(Model):
+    """What is promised: something *within* a time, *at risk* after a shorter one, and who owns it."""
+
+    within: Annotated[DelayText, Field(description="the time in which it is kept; after it, it is broken")]
+    at_risk: Annotated[
+        DelayText | SkipJsonSchema[None], Field(alias="at risk", description="the time after which it is at risk")
+    ] = None
+    owner: Annotated[
+        Annotated[str, Field(min_length=1, max_length=2000)] | SkipJsonSchema[None],
+        Field(description="who has to keep it: a name, or an expression that gives one"),
+    ] = None
+
+
+Keeps = Name | Annotated[list[Name], Field(min_length=1, max_length=20)]
+
+
 class Handler(Model):
-    """A reaction of a stage: *when* an event comes, *after* a time or *on arrival*; *if*; *set*, *do*, *to*, *end*."""
+    """A reaction of a stage: its trigger; *if*; *set*, *promise*, *keep*, *do*, *to*, *end*.
+
+    The trigger is *when* an event comes, *after* a time, *on arrival*, or a promise that is *at risk* or *broken*.
+    """
 
     when: Annotated[
         EventType | Annotated[list[EventType], Field(min_length=1, max_length=50)] | SkipJsonSchema[None],
@@ -121,8 +141,16 @@ class Handler(Model):
     ] = None
     after: After | SkipJsonSchema[None] = None
     arrival: Annotated[None, Field(alias="on arrival", description="when the stage is entered; has no value")] = None
+    at_risk: Annotated[
+        Name | SkipJsonSchema[None], Field(alias="at risk", description="when this promise is at risk")
+    ] = None
+    broken: Annotated[Name | SkipJsonSchema[None], Field(description="when this promise is broken")] = None
     if_: Annotated[Expression | SkipJsonSchema[None], Field(alias="if", description="only if this holds")] = None
     set: Annotated[dict[Word, Expression], Field(description="variables of the journey to set, before `do`")] = {}  # noqa: RUF012 - pydantic copies it
+    promise: Annotated[
+        dict[Name, Terms], Field(max_length=20, description="promises to make, by name; one that is open stays")
+    ] = {}  # noqa: RUF012 - pydantic copies it
+    keep: Annotated[Keeps | SkipJsonSchema[None], Field(description="the promise, or promises, that are kept")] = None
     do: Annotated[
         list[
             Annotated[

@@ -19,6 +19,7 @@ from streams.offerchecks import OfferChecks, OfferWords
 from streams.policywords import PolicyWords, policy_problems
 from streams.pressurechecks import PressureChecks, spoken
 from streams.problems import Problem, choose, errors
+from streams.promisechecks import owners, promise_problems
 from streams.shapes import entries, handlers
 from streams.stagegraph import StageGraph
 from streams.templates import template_problems, unused_templates
@@ -81,6 +82,7 @@ class JourneyChecks:
         root, file = self.document.root, self.document.file
         yield from StageGraph(root, file).problems()
         yield from self._counted(root)
+        yield from promise_problems(root, file)
         variables = self._variables(root)
         cases = self.words.cases() if self.words is not None else None
         journey = root.text("journey") or ""
@@ -91,10 +93,12 @@ class JourneyChecks:
         actions = ActionChecks(self.document, self.words, self.definitions.templates, variables, self.offers)
         for stage, _, handler in handlers(root):
             scope = replace(within, event="when" in handler.fields)
-            if stage is None and "when" not in handler.fields:
+            if stage is None:
                 yield from self._not_anywhere(handler)
             yield from self._condition(handler, scope)
             yield from self._sets(handler, scope)
+            for owner in owners(handler):
+                yield from self._parameter("owner", owner, scope)
             for kind, params, place in _actions(handler):
                 yield from actions.problems(kind, params, place)
                 for name, node in params.fields.items():
@@ -126,7 +130,7 @@ class JourneyChecks:
     def _not_anywhere(self, handler: Node) -> Iterator[Problem]:
         for trigger in ("after", "on arrival"):
             if trigger in handler.fields:
-                message = f"'{trigger}' has no meaning under 'any stage', only 'when' has"
+                message = f"'{trigger}' has no meaning under 'any stage', only 'when', 'at risk' and 'broken' have"
                 way_out = "put the handler into the stages it is for"
                 yield Problem(self.document.file, *handler.key_place(trigger), message, way_out)
 

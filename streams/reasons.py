@@ -53,6 +53,8 @@ MEANINGS: dict[tuple[str, str | None], str] = {
     ("caps", None): "there were {found} already, and the cap is {asked}",
     ("distance", None): "the last one was {found} ago, and {asked} must lie between two",
     ("quiet", None): "by the customer's clock it was {found}, and it is quiet until {asked}",
+    # A promise's reason is its name, what is found its owner.
+    ("promise", None): "due {asked}",
     # What nobody proposed: only for who asks why a journey was not entered, or why nothing happened in it.
     ("enter", "already-in"): "they were in it already, in stage {found}",
     ("enter", "again-never"): "they had been through it, until {found_at}, and nobody comes into it twice",
@@ -96,6 +98,7 @@ WAYS_OUT: dict[tuple[str, str | None], str] = {
     ("distance", None): "it goes out when {asked} have passed, if its journey still wants it then",
     ("quiet", None): "it goes out at {asked}, if its journey still wants it then",
     ("hold", None): "without case {found}; what waits goes out when that is over, if its journey still wants it then",
+    ("promise", None): "what keeps it would have had to come before {asked}",
     ("withdrawal", None): "it would have stayed had it been delivered before",
     ("enter", "already-in"): "they can enter once the journey has ended for them",
     ("enter", "again-never"): "with `again: always`, or after a time, in the journey",
@@ -105,11 +108,23 @@ WAYS_OUT: dict[tuple[str, str | None], str] = {
     ("enter", "condition"): "it would have let them in with {wanted}",
     ("handler", "condition"): "it would have reacted with {wanted}",
 }
+# What became of a promise, in words; of what is UNKEPT, something would have changed it.
+PROMISES = {
+    "made": "made",
+    "at-risk": "at risk",
+    "broken": "broken",
+    "kept": "kept",
+    "ended": "neither kept nor broken, the journey is over",
+}
+UNKEPT = ("at-risk", "broken")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 _AFTER = re.compile(r"\bafter (\d+) s\b")
 
 
 def sentence(decision: Decision, action: Action | None = None) -> str:
     """A decision in words; with the action, where it goes."""
+    if decision.gate == "promise":
+        return _promise(decision)
     what = decision.action or (action.action if action is not None else None)
     what = what or (f"journey {decision.journey}" if decision.journey else "event")
     by = f" by {decision.channel}" if decision.channel else ""
@@ -120,6 +135,12 @@ def sentence(decision: Decision, action: Action | None = None) -> str:
     verdict = VERDICTS.get(decision.verdict, decision.verdict)
     meant = meaning(decision)
     return f"{what} {verdict}: {decision.gate} says {decision.reason}{f' ({meant})' if meant else ''}"
+
+
+def _promise(decision: Decision) -> str:
+    due = meaning(decision) if decision.bound else "never due: there is no such working time in ten years"
+    owner = f", {decision.value} owns it" if decision.value else ""
+    return f"promise {decision.reason} {PROMISES.get(decision.verdict, decision.verdict)} ({due}{owner})"
 
 
 def _where(action: Action | None) -> str:
@@ -143,6 +164,8 @@ def meaning(decision: Decision) -> str:
 
 def would_change(decision: Decision) -> str:
     """What would have changed a verdict; nothing for what was sent."""
+    if decision.gate == "promise" and decision.verdict not in UNKEPT:
+        return ""
     known = _known(WAYS_OUT, decision.gate, decision.reason)
     return known.format_map(_facts(decision)) if known is not None else ""
 
@@ -168,7 +191,9 @@ def _facts(decision: Decision) -> dict[str, str]:
 
 
 def _plain(value: str | None) -> str:
-    """A value as people read it: a duration in ms as days, hours, minutes and seconds."""
+    """A value as people read it: a duration in ms as days, hours, minutes and seconds; a moment as date and time."""
+    if value is not None and _MOMENT.fullmatch(value):
+        return value[:-1].replace("T", " ")
     number, _, unit = (value or "").partition(" ")
     return duration(int(number)) if unit == "ms" and number.isdecimal() else (value or "").replace(",", " or ")
 

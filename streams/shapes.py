@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from schemas.definition import KINDS, Definition
-from schemas.journey import Entry, Handler, handler_rules
+from schemas.journey import Entry, Handler, Terms, handler_rules
 from schemas.offer import Validity
 from schemas.policy import ActionKind, Calendar, Cap, CaseKind, Channel, Distance, Hold, Holdout, Purpose, Quiet
 from streams.problems import Problem, choose, did_you_mean
@@ -43,6 +43,7 @@ _PARTS: dict[str, dict[str, type[BaseModel]]] = {
 }
 # What a text that does not match is not, and how to write it, by something that only its pattern has.
 _FORMS = {
+    "[smhdw]|[1-9][0-9]{0,2} working (?:hour|day)s?)$": ("time", "write '24h', '8 working hours' or '3 working days'"),
     "^[0-9]{4}-[0-9]{2}-[0-9]{2}$": ("day", "write it as year, month, day: '2026-01-31'"),
     "(day|week|month|": ("time", "write a time such as '7d', or 'day', 'week' or 'month' of the customer's calendar"),
     "24:00)$": ("span of hours", "write from and until, such as '21:00-08:00'"),
@@ -239,7 +240,7 @@ def _known_keys(kind: str, loc: Sequence[Any]) -> list[str]:
     if len(loc) > 1 and kind in _PARTS:
         model = _PARTS[kind].get(str(loc[0]), model)
     elif len(loc) > 1:
-        model = Entry if loc[0] == "enter" else Handler
+        model = Entry if loc[0] == "enter" else Terms if "promise" in loc else Handler
     return [info.alias or name for name, info in model.model_fields.items()]
 
 

@@ -250,6 +250,7 @@ class StageGraph:
             types = [node.value for node in names if isinstance(node.value, str)]
             if "on arrival" in handler.fields:
                 types = ["on arrival"]
+            types += [f"{key} {name}" for key in ("at risk", "broken") if (name := handler.text(key)) is not None]
             lines = [taken[stage, each] for each in types if (stage, each) in taken]
             if types and len(lines) == len(types):
                 what = "ends or moves on every arrival" if types == ["on arrival"] else f"takes every '{types[0]}'"

@@ -31,7 +31,15 @@ _COLOURS = {
     "passed": "yellow",
 }
 _MARKS = {"transition": "· ", "passed": "✗ "}
-_VERDICTS = {"sent": ("✓", "green"), "held": ("…", "yellow"), "refused": ("✗", "red"), "withdrawn": ("↩", "yellow")}
+_VERDICTS = {
+    "sent": ("✓", "green"),
+    "held": ("…", "yellow"),
+    "refused": ("✗", "red"),
+    "withdrawn": ("↩", "yellow"),
+    "at-risk": ("!", "yellow"),
+    "broken": ("!", "red"),
+    "kept": ("✓", "green"),
+}
 
 
 def tell(story: Story, asked: str, console: Console, *, verbose: bool = False) -> None:
@@ -121,7 +129,11 @@ def _stands(instance: Instance) -> str:
     if instance.ended:
         return f"ended in stage {instance.stage} {moment(instance.ended)} ({after(instance.why)})"
     waiting = f", {plural(len(instance.held), 'action')} held back" if instance.held else ""
-    return f"in stage {instance.stage} since {moment(instance.entered)}{waiting}"
+    promised = "".join(
+        f", promise {name} due {moment(promise.due) if promise.due else 'never'}"
+        for name, promise in instance.promises.items()
+    )
+    return f"in stage {instance.stage} since {moment(instance.entered)}{waiting}{promised}"
 
 
 def _case(key: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from schemas.action import Link
 from schemas.decision import Decision
 from schemas.journal import Event
-from streams.engine import contacts, gates, trace, waiting
+from streams.engine import contacts, gates, promises, trace, waiting
 from streams.engine.bounds import MAX_VARS_BYTES, size
 from streams.engine.cel_functions import is_path
 from streams.engine.conditions import Absent
@@ -175,11 +175,21 @@ def _react(
     moment.instance = instance
     if _stale(journey, instance, event, moment):
         return False
+    return _handle(journey, instance, reactions, moment, event.type)
+
+
+def _handle(
+    journey: CompiledJourney,
+    instance: Instance,
+    reactions: tuple[tuple[Reaction, ...], ...],
+    moment: Moment,
+    why: str,
+) -> bool:
     reacted = False
     for handlers in reactions:
         for reaction in handlers:
             if reaction.condition is None or holds(reaction.condition, moment):
-                _run(journey, instance, reaction, moment, event.type)
+                _run(journey, instance, reaction, moment, why)
                 if reaction.to is not None or reaction.end:
                     return True
                 reacted = True
@@ -192,12 +202,21 @@ def _react(
 def _run(journey: CompiledJourney, instance: Instance, reaction: Reaction, moment: Moment, why: str) -> None:
     if reaction.sets:
         _assign(instance, reaction.sets, moment)
+    if reaction.promises or reaction.keeps:
+        _promise(instance, reaction, moment)
     for proposal in reaction.proposals:
         _propose(instance, proposal, moment)
     if reaction.to is not None:
         _move(journey, instance, reaction.to, moment, why)
     if reaction.end and not instance.ended:
         _end_by(instance, why, moment)
+
+
+def _promise(instance: Instance, reaction: Reaction, moment: Moment) -> None:
+    for vow in reaction.promises:
+        promises.make(instance, vow, moment)
+    for name in reaction.keeps:
+        promises.keep(instance, name, moment)
 
 
 def _propose(instance: Instance, proposal: Any, moment: Moment) -> None:
@@ -305,6 +324,8 @@ def _arrive(stage: Stage, instance: Instance, moment: Moment) -> str | None:
                 trace.condition(instance.journey, instance.version, reaction.path, reaction.written, moment)
             continue
         _assign(instance, reaction.sets, moment)
+        if reaction.promises or reaction.keeps:
+            _promise(instance, reaction, moment)
         for proposal in reaction.proposals:
             _propose(instance, proposal, moment)
         if reaction.to is not None:
@@ -348,6 +369,8 @@ def end(
             event_id,
         ),
     )
+    if instance.promises:
+        promises.end(profile, instance, now, step, event_id)
     waiting.drop_held(profile, instance, "instance-ended", now, step)
     contacts.withdraw(
         profile,
@@ -375,6 +398,10 @@ def next_due(profile: Profile, rules: Rules) -> int:
             due = waiting.due(profile, held, rules)
             if due and (not wake or due < wake):
                 wake = due
+        if instance.promises:
+            for due, _, _ in promises.moments(instance):
+                if not wake or due < wake:
+                    wake = due
     return wake
 
 
@@ -414,6 +441,18 @@ def _fire_instance(
         return
     journey = rules.journey(instance.journey, instance.version)
     visits = dict(instance.visits)
+    # First, so that what is broken is told, also when the stage's own timer leads on or ends the journey.
+    while instance.promises and (came := promises.first(instance, due)) is not None:
+        name, what = came
+        step.stats.timers += 1
+        moment = Moment(profile, None, now, rules, step)
+        moment.instance = instance
+        before = len(step.effects)
+        promises.come(instance, name, what, moment)
+        reactions = journey.stages[instance.stage].reactions.get(f"{what} {name}", ())
+        _handle(journey, instance, reactions, moment, f"promise {name} {what}")
+        if _moved_on(instance, visits, before, moment, taken):
+            return
     for timer in journey.stages[instance.stage].timers:
         when = _due(profile, instance, timer)
         if not when or when > due:
@@ -427,9 +466,14 @@ def _fire_instance(
             _run(journey, instance, timer.reaction, moment, f"after {timer.after // 1000} s")
         elif step.trace is not None:
             trace.condition(journey.name, journey.version, timer.reaction.path, timer.reaction.written, moment)
-        arrived = sum(kind == "transitions" for _, kind, _ in step.effects[before:])
-        steps = taken[instance.id] = taken.get(instance.id, 0) + max(1, arrived)
-        if not instance.ended and steps > MAX_STEPS:
-            _exceed(instance, moment, MAX_STEPS, "timers at once")
-        if instance.ended or instance.visits != visits:
+        if _moved_on(instance, visits, before, moment, taken):
             return
+
+
+def _moved_on(instance: Instance, visits: dict[str, int], before: int, moment: Moment, taken: dict[str, int]) -> bool:
+    """Count the steps that a timer took; whether the instance ended or left the stage that its other timers are of."""
+    arrived = sum(kind == "transitions" for _, kind, _ in moment.step.effects[before:])
+    steps = taken[instance.id] = taken.get(instance.id, 0) + max(1, arrived)
+    if not instance.ended and steps > MAX_STEPS:
+        _exceed(instance, moment, MAX_STEPS, "timers at once")
+    return bool(instance.ended) or instance.visits != visits

@@ -113,6 +113,19 @@ class Held(msgspec.Struct, frozen=True, array_like=True):
         return topic[:MAX_TOPIC] if isinstance(topic, str) else ""
 
 
+class Promise(msgspec.Struct, frozen=True, array_like=True):
+    """A promise that is open: the nth of its instance, when it was made, is due and is at risk (ms), and who owns it.
+
+    `due` 0: never; `risk` 0: never, or no more.
+    """
+
+    number: int
+    made: int
+    due: int
+    risk: int = 0
+    owner: str = ""
+
+
 class Instance(msgspec.Struct, array_like=True):
     """One customer's way through one journey. `fired` maps a timer's index to the base time it fired for."""
 
@@ -134,6 +147,8 @@ class Instance(msgspec.Struct, array_like=True):
     converted: int = 0
     ended: int = 0
     why: str = ""
+    promises: dict[str, Promise] = {}
+    promised: int = 0
 
 
 class Latest(msgspec.Struct, frozen=True, array_like=True):

@@ -31,6 +31,7 @@ from streams.engine.durations import duration
 from streams.engine.ids import percent
 from streams.engine.limits import caps, distances
 from streams.engine.offers import Capacity, compile_offer
+from streams.engine.promises import AT_RISK, BROKEN, Vow, compile_promise
 from streams.engine.quiet import quiet_times
 from streams.engine.windows import Plan, plan
 
@@ -81,6 +82,8 @@ class Reaction:
     to: str | None
     end: bool
     written: Written | None = None
+    promises: tuple[Vow, ...] = ()
+    keeps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,10 @@ class Timer:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A compiled stage; `reactions` are its own handlers of a type of event and those of any stage, in this order."""
+    """A compiled stage; `reactions` are its own handlers of a type of event and those of any stage, in this order.
+
+    Beside types of events, `at-risk <promise>` and `broken <promise>` are keys of theirs.
+    """
 
     name: str
     order: int
@@ -135,6 +141,13 @@ class CompiledJourney:
     moved: dict[str, str]
     windows: frozenset[Window]
     holdout: int
+
+
+def _when(handler: Handler) -> tuple[str, ...]:
+    """What a handler reacts to: types of events, or what becomes of a promise."""
+    if handler.at_risk is not None:
+        return (f"{AT_RISK} {handler.at_risk}",)
+    return (f"{BROKEN} {handler.broken}",) if handler.broken is not None else several(handler.when)
 
 
 def _by_type(pairs: Iterable[tuple[tuple[str, ...], Any]]) -> dict[str, tuple[Any, ...]]:
@@ -181,6 +194,8 @@ def _reaction(path: str, handler: Handler, journey: Journey, policy: Policy) -> 
         to=handler.to,
         end=handler.end,
         written=Written(handler.if_, scope) if handler.if_ else None,
+        promises=tuple(compile_promise(name, terms, policy, scope) for name, terms in handler.promise.items()),
+        keeps=several(handler.keep),
     )
 
 
@@ -188,8 +203,8 @@ def _stage(name: str, order: int, journey: Journey, policy: Policy, anywhere: di
     when, timers, arrival = [], [], []
     for number, handler in enumerate(journey.stages[name]):
         reaction = _reaction(f"{name}/{number}", handler, journey, policy)
-        if handler.when is not None:
-            when.append((several(handler.when), reaction))
+        if reacts := _when(handler):
+            when.append((reacts, reaction))
         elif handler.after is not None:
             timers.append(
                 Timer(
@@ -251,6 +266,7 @@ def _expressions(journey: Journey) -> Iterator[str]:
         yield part.if_ or ""
         yield from part.set.values()
     for handler in handlers:
+        yield from (terms.owner or "" for terms in handler.promise.values())
         for action in handler.do:
             for params in action.values():
                 for name, value in params.items():
@@ -281,7 +297,7 @@ def compile_journey(journey: Journey, policy: Policy) -> CompiledJourney:
     entries = _entries(journey)
     anywhere = _by_type(
         [
-            (several(handler.when), _reaction(f"any stage/{number}", handler, journey, policy))
+            (_when(handler), _reaction(f"any stage/{number}", handler, journey, policy))
             for number, handler in enumerate(journey.any_stage)
         ]
     )

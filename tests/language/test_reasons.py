@@ -25,6 +25,7 @@ COMPUTED: dict[tuple[str, str], tuple[str | None, ...]] = {
     ("gates.py", "quiet"): (None,),
     ("waiting.py", "hold"): (None,),
     ("gates.py", "channel"): ("to-absent", "link-absent", "no-address", "address-suppressed"),
+    ("promises.py", "promise"): (None,),  # the promise's name
     ("waiting.py", "journey"): ("instance-ended",),
 }
 # Where a case would be too large to read, the test that has one.

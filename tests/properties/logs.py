@@ -87,7 +87,14 @@ RECEIPTS = journey(
     "receipts",
     {
         "open": [
-            {"when": ["order_placed", "page_submitted"], "do": [{"mail": {"template": "receipt", "purpose": "order"}}]}
+            {
+                "when": ["order_placed", "page_submitted"],
+                "promise": {"parcel": {"within": "25h", "at risk": "5h", "owner": "event.page"}},
+                "do": [{"mail": {"template": "receipt", "purpose": "order"}}],
+            },
+            {"when": "something_else", "keep": "parcel"},
+            {"at risk": "parcel", "do": [{"stop_ads": {"say": "hurry"}}]},
+            {"broken": "parcel", "do": [{"stop_ads": {"say": "sorry"}}]},
         ]
     },
     enter={"when": "order_placed"},
@@ -145,6 +152,7 @@ SPREES = [
     ("form_started", "page_submitted", "form_left", "page_submitted"),
     ("basket_updated", "complaint_opened", "something_else", "complaint_closed"),
     ("order_placed", "order_placed", "order_placed", "order_placed"),
+    ("order_placed", "order_placed", "something_else", "page_submitted"),
 ]
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from streams.engine.profile import Profile, decode
 from tests.engine.effort import examples
 from tests.engine.making import DAY, HOUR, MINUTE, POLICY, START, Shop
-from tests.properties.logs import ANYONE, OUTCOMES, Seen, logs, play
+from tests.properties.logs import ANYONE, OUTCOMES, WHO, Seen, logs, play
 
 if TYPE_CHECKING:
     from schemas.decision import Decision
@@ -113,6 +113,78 @@ def test_no_timer_is_early_and_no_silence_was_broken(log: list[Seen]) -> None:
             assert move.at == max(since, entered[move.instance]) + waited
         if move.to_stage is not None:
             entered[move.instance] = move.at
+
+
+def _promised(shop: Shop) -> dict[str | None, list[tuple[str, int]]]:
+    """(verdict, ms after START) of each instance's decisions on its promise, as they came."""
+    found: dict[str | None, list[tuple[str, int]]] = {}
+    for each in shop.simulator.decisions:
+        if each.gate == "promise":
+            found.setdefault(each.instance_id, []).append((each.verdict, each.at - START))
+    return found
+
+
+@examples(80)
+@given(LOGS)
+def test_a_promise_is_at_risk_and_broken_at_its_moments(log: list[Seen]) -> None:
+    """Exactly what the log says: at risk after five hours, broken after 25, once each, and not when it was kept."""
+    shop = play(log)
+    expected = [each for who in WHO for each in _moments(log, who, log[-1].at + 7 * DAY)]
+    found = [(verdict, at) for each in _promised(shop).values() for verdict, at in each]
+    assert sorted(found) == sorted(expected)
+
+
+def _moments(log: list[Seen], who: str, until: int) -> list[tuple[str, int]]:
+    """What becomes of the promises of one customer, from what was seen alone."""
+    seen = [
+        step for step in log if step.ids == who and step.kind in {"order_placed", "page_submitted", "something_else"}
+    ]
+    entry = next((at for at, step in enumerate(seen) if step.kind == "order_placed"), len(seen))
+    became: list[tuple[str, int]] = []
+    made: int | None = None
+
+    def pass_to(now: int) -> int | None:
+        if made is None:
+            return None
+        if became[-1][0] == "made" and made + 5 * HOUR <= now:
+            became.append(("at-risk", made + 5 * HOUR))
+        if made + 25 * HOUR <= now:
+            became.append(("broken", made + 25 * HOUR))
+            return None
+        return made
+
+    for step in seen[entry + 1 :]:
+        made = pass_to(step.at)
+        if step.kind == "something_else":
+            became += [("kept", step.at)] if made is not None else []
+            made = None
+        elif made is None:
+            made = step.at
+            became.append(("made", made))
+    pass_to(until)
+    return became
+
+
+@examples(80)
+@given(logs(ANYONE, switches=True))
+def test_no_promise_is_lost_or_told_twice_when_profiles_become_one(log: list[Seen]) -> None:
+    """Each is made, perhaps at risk, and then kept, broken or ended: never early, and nothing after."""
+    shop = play(log)
+    for told in _promised(shop).values():
+        made = 0
+        before = "ended"
+        for verdict, at in told:
+            if verdict == "made":
+                assert before in {"kept", "broken", "ended"}
+                made = at
+            elif verdict == "at-risk":
+                assert before == "made"
+                assert at >= made + 5 * HOUR
+            else:
+                assert before in {"made", "at-risk"}
+                assert verdict != "broken" or (before == "at-risk" and at >= made + 25 * HOUR)
+            before = verdict
+        assert before in {"kept", "broken", "ended"}
 
 
 def _is_touchpoint(step: Seen) -> bool:
