@@ -1,4 +1,4 @@
-"""What sinks know from the engine's compacted topics: withdrawals, suppressed addresses, who holds an identifier."""
+"""What sinks know from compacted topics: withdrawals, suppressed addresses, stops, who holds an identifier."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from connectors.broker import Broker, Record
 from connectors.follow import Follower
-from schemas.action import Withdrawal
-from schemas.codec import InvalidRecord, decode_identity, decode_withdrawal
+from schemas.action import Action, Withdrawal
+from schemas.codec import InvalidRecord, decode_control, decode_identity, decode_withdrawal
+from schemas.control import scopes_of
 from schemas.identifiers import CUSTOMER, address_hash
 
 # A customer merged into one merged into another, and so on: the engine keeps chains short; this ends a circle.
@@ -42,6 +43,37 @@ class Withdrawals:
     def get(self, action_id: str) -> Withdrawal | None:
         """The withdrawal of an action, if there is one."""
         return self._ids.get(action_id)
+
+
+class Stops:
+    """What is stopped now; `changed` is called after each word on it."""
+
+    def __init__(self, broker: Broker, topic: str, changed: Callable[[], None] | None = None) -> None:
+        self._changed = changed
+        self._scopes: set[str] = set()
+        self.follower = Follower(broker, topic, self.apply)
+
+    def apply(self, record: Record) -> None:
+        """Take in one record of the topic. An unreadable one stops: to be silent is the safe side."""
+        if record.key is None:
+            return
+        scope = record.key.decode(errors="replace")
+        try:
+            stopped = record.value is not None and decode_control(record.value).stopped
+        except InvalidRecord:
+            stopped = True
+        if stopped:
+            self._scopes.add(scope)
+        else:
+            self._scopes.discard(scope)
+        if self._changed is not None:
+            self._changed()
+
+    def covers(self, action: Action) -> str | None:
+        """The scope of a stop that keeps an action from being delivered, if there is one."""
+        if not self._scopes:
+            return None
+        return next((scope for scope in scopes_of(action.basis, action.journey) if scope in self._scopes), None)
 
 
 class Suppressions:

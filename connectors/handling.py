@@ -1,9 +1,12 @@
 """One action on its way through a sink: what is asked before the call, how often it is tried, how it is settled.
 
-    record ─► decode ─► ledger ─► expired? withdrawn? missed? suppressed? ─► *started* ─► call ─► *settled* ─► outcome
-                │         │                                                     ▲          │
-          dead letter   settled: the same outcome again                         └─ *waiting┤ not done: again later
-                        started: uncertain              refused, or too often: dead letter ┘
+    record ─► decode ─► ledger ─► forbidden? ─► *started* ─► call ─► *settled* ─► outcome
+                │         │                        ▲           │
+          dead letter   settled: the same          └─ *waiting*┤ not done: again after a pause
+                        outcome again                          └ refused, or too often: dead letter
+                        started: uncertain
+
+Forbidden is what has expired, was withdrawn, is stopped, has missed its hour or goes to a suppressed address.
 
 The order of writes is the promise: *started* is acknowledged and read back before the call; *settled* before the
 outcome; the outcome before the offset. So a crash anywhere leaves at worst a *started*, which the next owner judges.
@@ -18,7 +21,7 @@ from dataclasses import dataclass, field
 
 from connectors.backoff import Backoff, Circuit
 from connectors.broker import Record
-from connectors.compacted import Suppressions, Withdrawals
+from connectors.compacted import Stops, Suppressions, Withdrawals
 from connectors.ledger import Ledger, Settled, Started, Waiting, replays
 from connectors.metrics import CALL_SECONDS, CALLS, DELAY_SECONDS, SETTLED
 from connectors.results import CONVERSION, DELIVERY, Results
@@ -37,7 +40,7 @@ class Terms:
     """How one sink is run. Times are in seconds.
 
     `attempts` bounds the tries of one action that are its own fault; `call_timeout` guards against a sink that does not
-    bound its own waiting; what the engine withdrew or suppressed longer than `freshness` ago is known before a call.
+    bound its own waiting; what was withdrawn, stopped or suppressed longer than `freshness` ago is known before a call.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Handler:
         terms: Terms,
         ledger: Ledger,
         withdrawals: Withdrawals,
+        stops: Stops,
         suppressions: Suppressions | None,
         results: Results,
         *,
@@ -85,6 +89,7 @@ class Handler:
         self._terms = terms
         self._ledger = ledger
         self._withdrawals = withdrawals
+        self._stops = stops
         self._suppressions = suppressions
         self._results = results
         self._now = now
@@ -151,25 +156,33 @@ class Handler:
             # No longer than to the expiry, and a little, so that it is found expired and not tried once more.
             await asyncio.sleep(max(0.0, min(wait, (action.expires_at - self._now()) / 1000 + 0.001)))
 
-    def _forbidden(self, action: Action) -> str | None:
+    def _forbidden(self, action: Action) -> tuple[str, str] | None:
+        """The outcome, with its detail, of an action that must not be delivered.
+
+        What a stop covers is withdrawn, not kept for when it is lifted: the moment it was decided for has passed by
+        then, and service mails to the same customer need not wait behind it.
+        """
         if action.expires_at <= self._now():
-            return "expired"
+            return "expired", ""
         if self._withdrawals.get(action.action_id) is not None:
-            return "withdrawn"
+            return "withdrawn", ""
+        if (scope := self._stops.covers(action)) is not None:
+            return "withdrawn", f"stopped: {scope}"
         if action.quiet_from is not None and action.quiet_from <= self._now():
-            return "missed"
+            return "missed", ""
         if self._suppressions is not None and action.to and self._suppressions.holds(action.channel, action.to):
-            return "suppressed"
+            return "suppressed", ""
         return None
 
     async def _attempt(self, errand: Errand, action: Action, attempt: int, mark: int) -> tuple[int, float] | None:
         """One try; None when the action is settled, else the tries that count so far and the seconds to wait."""
         await self._withdrawals.follower.fresh(self._terms.freshness)
+        await self._stops.follower.fresh(self._terms.freshness)
         if self._suppressions is not None:
             await self._suppressions.follower.fresh(self._terms.freshness)
         record, failed = errand.record, self._forbidden(action)
         if failed is not None:
-            await self._settle(errand, action, failed)
+            await self._settle(errand, action, *failed)
             return None
         if errand.closing:
             raise Interrupted
@@ -177,9 +190,11 @@ class Handler:
         try:
             entry = Started(errand.epoch, record.offset, attempt, action.expires_at)
             await self._ledger.started(record.partition, action.action_id, entry)
+            # However long that took: a stop older than `freshness` is known when the call begins.
+            await self._stops.follower.fresh(self._terms.freshness)
             failed = self._forbidden(action)
             if failed is not None:
-                await self._settle(errand, action, failed)
+                await self._settle(errand, action, *failed)
                 return None
             error, detail = await self._call(action)
             if error is None:

@@ -28,6 +28,11 @@ class Names:
         return f"{self.prefix}suppressions"
 
     @property
+    def control(self) -> str:
+        """What is stopped now."""
+        return f"{self.prefix}control"
+
+    @property
     def identities(self) -> str:
         """Who holds an identifier."""
         return f"{self.prefix}identities"

@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from connectors.broker import Broker, BrokerDoubt, Group, Record
-from connectors.compacted import Suppressions, Withdrawals
+from connectors.compacted import Stops, Suppressions, Withdrawals
 from connectors.handling import Errand, Handler, Interrupted, Terms
 from connectors.ledger import Ledger
 from connectors.metrics import UNDER_WAY
@@ -50,6 +50,7 @@ class Session:
         self._terms, self._names, self._broker, self._now, self._serving = terms, names, broker, now, serving
         self._ledger = Ledger(broker, names.deliveries(terms.name), owner(), terms.name)
         self._withdrawals = Withdrawals(broker, names.withdrawn, self._withdrawn)
+        self._stops = Stops(broker, names.control)
         self._suppressions = Suppressions(broker, names.suppressions) if sink.addressing else None
         results = Results(broker, terms.name, names.outcomes, names.dead_actions)
         self._retractions = Retractions(sink, terms, self._ledger, self._withdrawals, now)
@@ -58,6 +59,7 @@ class Session:
             terms,
             self._ledger,
             self._withdrawals,
+            self._stops,
             self._suppressions,
             results,
             now=now,
@@ -102,7 +104,7 @@ class Session:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _follow(self) -> None:
-        followers = [self._ledger.follower, self._withdrawals.follower]
+        followers = [self._ledger.follower, self._withdrawals.follower, self._stops.follower]
         if self._suppressions is not None:
             followers.append(self._suppressions.follower)
         self._followers = [self._watch(follower.run()) for follower in followers]

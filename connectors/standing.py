@@ -1,9 +1,9 @@
 """Standing: the runtime of a sink that keeps actions in order to show them, such as banners on a page.
 
 Every instance reads the whole actions topic, the withdrawals and the identities, without a consumer group, and keeps
-what has not expired. The ledger `deliveries.<sink>` holds one settled entry per action, whoever writes it first:
-*delivered* when it was first shown, *expired* or *withdrawn* when it never was. Outcomes are written before their
-entries: a crash between them writes the same outcome again, which changes nothing.
+what has not expired; what a stop covers is hidden while that lasts. The ledger `deliveries.<sink>` holds one settled
+entry per action, whoever writes it first: *delivered* when it was first shown, *expired* or *withdrawn* when it never
+was. Outcomes are written before their entries: a crash between them writes the same again, which changes nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 
 from connectors.broker import Broker, BrokerDoubt, Record
-from connectors.compacted import Identities, Withdrawals
+from connectors.compacted import Identities, Stops, Withdrawals
 from connectors.follow import Follower
 from connectors.handling import Terms, now_ms
 from connectors.ledger import KEEP_MS, Ledger, Settled
@@ -32,6 +32,9 @@ from schemas.errors import CodecError
 from schemas.outcome import KINDS as OUTCOME_KINDS
 
 log = structlog.get_logger("polku.sinks")
+
+# An action, a withdrawal, or None: what is stopped has changed.
+News = Record | Withdrawal | None
 
 BEAT = 1.0
 # What expired longer ago than this is no news to anybody, and its ledger entry may be gone.
@@ -53,6 +56,8 @@ class Standing:
         self._identities = Identities(broker, names.identities)
         self._reported: set[tuple[str, str]] = set()
         self._known: dict[str, tuple[int, int, Action]] = {}
+        self._hidden: set[str] = set()
+        self._stops = Stops(broker, names.control)
         self._ledger = Ledger(broker, "", owner(), terms.name)
         self._forgotten = time.monotonic()
         self.state = "stopped"
@@ -106,10 +111,11 @@ class Standing:
         ledger = names.deliveries(self._terms.name)
         self._ledger = Ledger(broker, ledger, owner(), self._terms.name)
         self._identities = Identities(broker, names.identities)
-        news: asyncio.Queue[Record | Withdrawal] = asyncio.Queue()
+        news: asyncio.Queue[News] = asyncio.Queue()
+        stops = self._stops = Stops(broker, names.control, lambda: news.put_nowait(None))
         withdrawals = Withdrawals(broker, names.withdrawn, news.put_nowait)
         actions = Follower(broker, topic, news.put_nowait)
-        followers = [self._ledger.follower, self._identities.follower, withdrawals.follower, actions]
+        followers = [self._ledger.follower, self._identities.follower, withdrawals.follower, stops.follower, actions]
         tasks: list[asyncio.Task[Any]] = []
         stopped = asyncio.create_task(stop.wait())
         try:
@@ -127,7 +133,7 @@ class Standing:
                 if (withdrawal := withdrawals.get(action_id)) is not None:
                     await self._end(action_id, "withdrawn", withdrawal)
                 else:
-                    await self._sink.deliver(action, action_id)
+                    await self._show(action)
             self._enter("serving")
             while not stop.is_set():
                 await self._beat(news, withdrawals, followers, [*tasks, stopped])
@@ -152,7 +158,7 @@ class Standing:
 
     async def _beat(
         self,
-        news: asyncio.Queue[Record | Withdrawal],
+        news: asyncio.Queue[News],
         withdrawals: Withdrawals,
         followers: list[Follower],
         tasks: list[asyncio.Task[Any]],
@@ -188,7 +194,12 @@ class Standing:
                 await self._ledger.forget(partition, now)
         STANDING.labels(self.name).set(len(self._known))
 
-    async def _learn(self, found: Record | Withdrawal, withdrawals: Withdrawals) -> None:
+    async def _learn(self, found: News, withdrawals: Withdrawals) -> None:
+        if found is None:
+            for _, _, action in list(self._known.values()):
+                if (self._stops.covers(action) is not None) != (action.action_id in self._hidden):
+                    await self._show(action)
+            return
         if isinstance(found, Withdrawal):
             await self._end(found.action_id, "withdrawn", found)
             return
@@ -206,7 +217,25 @@ class Standing:
         elif action.expires_at <= self._now():
             await self._end(action.action_id, "expired", None)
         else:
+            await self._show(action)
+
+    async def _show(self, action: Action) -> None:
+        """Put an action up, or take it down while a stop covers it."""
+        scope = self._stops.covers(action)
+        if scope is None:
+            self._hidden.discard(action.action_id)
             await self._sink.deliver(action, action.action_id)
+            return
+        self._hidden.add(action.action_id)
+        hidden = Withdrawal(
+            action_id=action.action_id,
+            channel=action.channel,
+            profile=action.profile,
+            customer=action.customer,
+            reason=f"stopped: {scope}",
+            at=self._now(),
+        )
+        await self._sink.withdraw(hidden)
 
     async def _condemn(self, record: Record, error: CodecError) -> None:
         """A dead letter, noted in the ledger, or every start of every instance would write it again."""
@@ -220,6 +249,7 @@ class Standing:
     async def _end(self, action_id: str, kind: str, withdrawal: Withdrawal | None) -> None:
         """Take an action down. It was delivered when it was shown; else this is what became of it."""
         known = self._known.pop(action_id, None)
+        self._hidden.discard(action_id)
         if known is None:
             return
         partition, offset, action = known

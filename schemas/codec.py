@@ -19,6 +19,7 @@ import msgspec
 from schemas import avrofast, avroforeign, avroschema, avrowrite, framing, plain, validate
 from schemas.action import Action, Identity, Link, Suppression, Withdrawal
 from schemas.avrofast import Bounds
+from schemas.control import Control
 from schemas.decision import Decision
 from schemas.errors import CodecError, InvalidRecord, Reason, SchemaUnavailable
 from schemas.framing import SchemaSource
@@ -37,6 +38,7 @@ __all__ = [
     "SchemaUnavailable",
     "TouchpointDecoder",
     "decode_action",
+    "decode_control",
     "decode_decision",
     "decode_identity",
     "decode_outcome",
@@ -265,5 +267,6 @@ def _json_decoder(kind: type[R]) -> Any:
 
 
 decode_withdrawal = _json_decoder(Withdrawal)
+decode_control = _json_decoder(Control)
 decode_suppression = _json_decoder(Suppression)
 decode_identity = _json_decoder(Identity)

@@ -1,29 +1,36 @@
-"""The catalogue: definitions in the compacted topic, read to its end at start and followed from there.
+"""The catalogue: definitions and stops in their compacted topics, read to their ends at start and followed from there.
 
-`publish` writes those of a folder that the topic lacks. A definition once published never changes: the same name and
-version with another content is refused, since instances and the journal rely on it.
+`publish` writes those definitions of a folder that the topic lacks. A definition once published never changes: the same
+name and version with another content is refused, since instances and the journal rely on it. Beside its content stands
+how it is released (`Release`), of which the newest word counts. What a journal partition lacks of all that, `lacking`
+says in entries; each partition's own task writes them, in its own transactions.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from schemas.codec import decode_control
 from schemas.definition import KINDS
-from schemas.journal import Activate
+from schemas.errors import InvalidRecord
+from schemas.journal import EVERYBODY, Activate, Entry, Stop
 from streams import logs
 from streams.definitions import DefinitionError, from_json, to_json
 from streams.engine.rules import Library
+from streams.releases import Release, release_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from schemas.control import Control
     from streams.definitions import AnyLoaded
     from streams.settings import Settings
+    from streams.topics import Topics
 
 ORDER = {kind: place for place, kind in enumerate(KINDS)}
 
@@ -40,20 +47,26 @@ class Changed(Exception):
 
 
 class Catalogue:
-    """Follows the topic; `library` knows all of it, `newest` the highest version of each."""
+    """Follows the topics; `library` knows all definitions, `stops` the newest word on each scope.
 
-    def __init__(self, settings: Settings, topic: str) -> None:
+    `changes` counts what was learnt: whoever has acted on it need not look again before it grows.
+    """
+
+    def __init__(self, settings: Settings, topics: Topics) -> None:
         self._settings = settings
-        self._tp = TopicPartition(topic, 0)
+        self._definitions = TopicPartition(topics.definitions, 0)
+        self._control = TopicPartition(topics.control, 0)
         self._consumer: AIOKafkaConsumer | None = None
         self._follower: asyncio.Task[None] | None = None
-        self._newest: dict[tuple[str, str], tuple[int, str]] = {}
         self._known: dict[tuple[str, str, int], str] = {}
+        self._releases: dict[tuple[str, str], dict[int, Release]] = {}
         self._grown = asyncio.Event()
         self.library = Library()
+        self.stops: dict[str, Control] = {}
+        self.changes = 0
 
     async def start(self) -> None:
-        """Read the topic to its end, then follow it."""
+        """Read the topics to their ends, then follow them."""
         self._consumer = AIOKafkaConsumer(
             **self._settings.aiokafka(),
             client_id=f"{self._settings.group}-definitions",
@@ -62,8 +75,8 @@ class Catalogue:
             fetch_max_wait_ms=int(self._settings.fetch_wait * 1000),
         )
         await self._consumer.start()
-        self._consumer.assign([self._tp])
-        await self._consumer.seek_to_beginning(self._tp)
+        self._consumer.assign([self._definitions, self._control])
+        await self._consumer.seek_to_beginning()
         await self._read_to_end()
         self._follower = asyncio.create_task(self._follow(), name="definitions")
 
@@ -90,9 +103,9 @@ class Catalogue:
         producer = AIOKafkaProducer(**self._settings.aiokafka(), acks="all")
         await producer.start()
         try:
-            for each in sorted(missing, key=lambda one: ORDER.get(one.kind, 9)):
+            for each in sorted(missing, key=lambda one: ORDER[one.kind]):
                 key = f"{each.kind}/{each.name}/{each.version}".encode()
-                await producer.send_and_wait(self._tp.topic, to_json(each), key=key, partition=self._tp.partition)
+                await producer.send_and_wait(self._definitions.topic, to_json(each), key=key, partition=0)
         finally:
             await producer.stop()
         async with asyncio.timeout(self._settings.transaction_timeout):
@@ -101,25 +114,55 @@ class Catalogue:
                 await self._grown.wait()
         return len(missing)
 
-    def newer_than(self, active: dict[str, tuple[int, str]]) -> list[Activate]:
-        """Return the entries that put in force what is newer than `active` (kind/name to version, fingerprint)."""
-        found = [
-            Activate(kind, name, version, fingerprint)
-            for (kind, name), (version, fingerprint) in self._newest.items()
-            if version > active.get(f"{kind}/{name}", (0, ""))[0]
-        ]
-        return sorted(found, key=lambda entry: (ORDER.get(entry.kind, 9), entry.name))
+    def lacking(self, in_force: Mapping[str, Any]) -> list[tuple[str, Any, Entry]]:
+        """What a partition has to write that has so much `in_force` (as `Partition.in_force`): key, value and entry."""
+        found: list[tuple[str, Any, Entry]] = []
+        for kind, name in sorted(self._releases, key=lambda pair: (ORDER[pair[0]], pair[1])):
+            found += self._versions(kind, name, in_force)
+        for scope, word in sorted(self.stops.items()):
+            stopped, at = in_force.get(f"stop/{scope}", (False, 0))
+            if word.stopped != stopped and word.at >= at:
+                entry = Stop(scope, word.stopped, word.by, word.why, word.at)
+                found.append((f"stop/{scope}", (word.stopped, word.at), entry))
+        return found
+
+    def _versions(self, kind: str, name: str, in_force: Mapping[str, Any]) -> Iterable[tuple[str, Any, Entry]]:
+        key, releases = f"{kind}/{name}", self._releases[kind, name]
+        active = in_force.get(key, (0, ""))[0]
+        full = max((version for version, each in releases.items() if each.share == EVERYBODY), default=0)
+        newest = max(releases)
+        if full > active:
+            each, active = releases[full], full
+            fingerprint = self._known[kind, name, full]
+            yield (
+                key,
+                (full, fingerprint),
+                Activate(kind, name, full, fingerprint, EVERYBODY, each.by, each.why, each.at),
+            )
+        if newest > active:
+            each, fingerprint = releases[newest], self._known[kind, name, newest]
+            value = (newest, fingerprint, each.share, each.at)
+            version, _, share, at = in_force.get(f"canary/{key}", (0, "", -1, 0))
+            if (newest, each.share) != (version, share) and (newest, each.at) >= (version, at):
+                entry = Activate(kind, name, newest, fingerprint, each.share, each.by, each.why, each.at)
+                yield f"canary/{key}", value, entry
 
     @property
     def size(self) -> int:
         """How many definitions are known."""
         return len(self._known)
 
-    def _take(self, value: bytes | None) -> None:
-        if value is None:
-            return
+    def _take(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+        if topic == self._control.topic:
+            self._stopped((key or b"").decode(errors="replace"), value)
+        elif value is not None:
+            self._define(value)
+        self.changes += 1
+        self._grown.set()
+
+    def _define(self, value: bytes) -> None:
         try:
-            loaded = from_json(value)
+            loaded, release = from_json(value), release_of(value)
         except DefinitionError as error:
             say("a published definition cannot be read", error=str(error))
             return
@@ -128,21 +171,33 @@ class Catalogue:
             say("a definition was published twice with different content", name=f"{kind}/{name}/{version}")
             return
         self.library.add(loaded.model, fingerprint)
-        if version > self._newest.get((kind, name), (0, ""))[0]:
-            self._newest[kind, name] = version, fingerprint
-        self._grown.set()
+        releases = self._releases.setdefault((kind, name), {})
+        if version not in releases or release.at >= releases[version].at:
+            releases[version] = release
+
+    def _stopped(self, scope: str, value: bytes | None) -> None:
+        if value is None:
+            return
+        try:
+            word = decode_control(value)
+        except InvalidRecord as error:
+            say("a word on what is stopped cannot be read; sinks stop what it is about", scope=scope, error=str(error))
+            return
+        if scope not in self.stops or word.at >= self.stops[scope].at:
+            self.stops[scope] = word
 
     async def _read_to_end(self) -> None:
         assert self._consumer is not None
-        end = (await self._consumer.end_offsets([self._tp]))[self._tp]
-        while await self._consumer.position(self._tp) < end:
-            await self._poll()
+        ends = await self._consumer.end_offsets([self._definitions, self._control])
+        for tp, end in ends.items():
+            while await self._consumer.position(tp) < end:
+                await self._poll()
 
     async def _poll(self) -> None:
         assert self._consumer is not None
         for records in (await self._consumer.getmany(timeout_ms=500)).values():
             for record in records:
-                self._take(record.value)
+                self._take(record.topic, record.key, record.value)
 
     async def _follow(self) -> None:
         while True:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.markup import escape
 
-from streams import commands_definitions, commands_draw, commands_explain, commands_kafka, commands_run
+from streams import commands_definitions, commands_draw, commands_explain, commands_kafka, commands_live, commands_run
 from streams.dlq import ReplayError
 from streams.journaldump import DumpError
 from streams.publish import PublishError
@@ -31,6 +31,7 @@ commands_run.register(app)
 commands_definitions.register(app)
 commands_draw.register(app)
 commands_explain.register(app)
+commands_live.register(app)
 commands_kafka.register(app)
 
 # What a person did or what is not there: said in a line, never with a traceback.

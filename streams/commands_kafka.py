@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,11 +11,8 @@ from pydantic import ValidationError
 
 from streams import dlq as dead_letters
 from streams import journaldump
-from streams.commands_definitions import Bootstrap, Json, Prefix, lines_of, load_checked
-from streams.definitions import DefinitionError, from_json
+from streams.commands_definitions import Bootstrap, Json, Prefix
 from streams.engine.rules import Library
-from streams.publish import parse
-from streams.publish import publish as publish_touchpoints
 from streams.records import connect, partitions_of, read
 from streams.settings import Settings
 from streams.terminal import UsageError, command, emit, err, moment, out, plural, progress
@@ -31,7 +27,6 @@ dlq_app = typer.Typer(no_args_is_help=True, help="Dead letters: list them, publi
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    command(app)(publish)
     app.add_typer(topics_app, name="topics")
     app.add_typer(dlq_app, name="dlq")
 
@@ -48,55 +43,14 @@ def settings_of(**given: Any) -> Settings:
         raise UsageError(wrong) from None
 
 
-def publish(
-    path: Annotated[str, typer.Argument(help="a folder of definitions, or touchpoints as JSON Lines (- for stdin)")],
-    bootstrap: Bootstrap = None,
-    prefix: Prefix = None,
-    json: Json = False,  # noqa: FBT002 - an option, named where it is used
-) -> None:
-    """Publish touchpoints, or the definitions of a folder.
-
-    Every line is checked as the router would. Of definitions, those that the installation lacks are written, and its
-    workers put the newest version of each in force; the same version with another content is refused.
-
-    Example: polku publish seeds/touchpoints/credit-card.jsonl
-    Example: echo '{"event_id": "e-1", ...}' | polku publish -
-    Example: polku publish seeds
-    """
-    settings = settings_of(bootstrap=bootstrap, prefix=prefix)
-    if path != "-" and Path(path).is_dir():
-        from streams.definitionlog import publish_definitions  # noqa: PLC0415 - only this branch needs it
-
-        count, what = publish_definitions(settings, load_checked(Path(path)).loaded()), "definition"
-    else:
-        if path != "-":  # all lines are good, or none is published
-            with lines_of(path) as lines:
-                for _ in parse(lines, path, settings.identifier_kinds):
-                    pass
-        with lines_of(path) as lines, progress("publishing") as advance:
-            touchpoints = parse(lines, path, settings.identifier_kinds)
-            count = publish_touchpoints(settings, Topics.of(settings).touchpoints, touchpoints, advance)
-        what = "touchpoint"
-    if json:
-        emit({"published": count, "what": what})
-    err.print(f"{plural(count, what)} published")
-
-
 def read_library(settings: Settings) -> Library:
     """Every published definition."""
-    library = Library()
-    for record in read(settings, Topics.of(settings).definitions):
-        if record.value is None:
-            continue
-        try:
-            loaded = from_json(record.value)
-        except DefinitionError as error:
-            err.print(f"definition {record.offset} is passed over, as workers do: {error}", markup=False)
-            continue
-        # As workers do: what was first published under a name and version stays.
-        if (loaded.name, loaded.version) not in library.of(loaded.kind):
-            library.add(loaded.model, loaded.fingerprint)
-    return library
+    from streams.definitionlog import read_published  # noqa: PLC0415 - which needs a client that few commands need
+
+    published = read_published(settings)
+    for each in published.passed_over:
+        err.print(each, markup=False)
+    return published.library
 
 
 def read_journal(settings: Settings) -> tuple[dict[int, list[tuple[int, Entry]]], int]:

@@ -171,7 +171,7 @@ def from_json(value: bytes) -> AnyLoaded:
         raise DefinitionError(f"a published definition of an unknown shape: {place}: {first['msg']}") from None
     if wrong := _cannot_run(model):
         raise DefinitionError(f"{kind} {head[0]!r} version {head[1]} cannot run: {wrong}")
-    loaded = _loaded(kind, model, None)
+    loaded = loaded_of(kind, model)
     if head != (loaded.name, loaded.version, loaded.fingerprint):
         raise DefinitionError(f"{kind} {head[0]!r} version {head[1]}: its body is not the one that was published")
     return loaded
@@ -200,7 +200,8 @@ def _leads_nowhere(journey: Journey) -> str:
     return f"there is no stage {unknown[0]!r}" if unknown else ""
 
 
-def _loaded(kind: str, model: Any, document: Document | None) -> AnyLoaded:
+def loaded_of(kind: str, model: Any, document: Document | None = None) -> AnyLoaded:
+    """A definition with its name, version and fingerprint."""
     return Loaded(kind, name_of(model), model.version, fingerprint(model), model, document)
 
 
@@ -230,7 +231,7 @@ def _load_file(definitions: Definitions, kind: str, path: Path) -> None:
     definitions.problems += wrong
     if model is None or problems:
         return
-    loaded: Any = _loaded(kind, model, document)
+    loaded: Any = loaded_of(kind, model, document)
     if kind == "policy":
         definitions.policy = loaded
     else:

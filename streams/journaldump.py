@@ -51,6 +51,7 @@ _DECODERS: dict[str, Callable[[bytes], Any]] = {
     "actions.withdrawn": codec.decode_withdrawal,
     "suppressions": codec.decode_suppression,
     "identities": codec.decode_identity,
+    "control": codec.decode_control,
     "definitions": msgspec.json.decode,
 }
 

@@ -63,7 +63,8 @@ class JourneysTask(Task):
         self._partition = None
         if self._store is not None and self._store.failed:
             self.release()
-        self._announced: dict[str, tuple[int, str]] = {}
+        self._announced: dict[str, Any] = {}
+        self._heard, self._end = -1, -1
         self._origins_written: list[int] = []
         self._marked, self._marked_at = 0, 0.0
         self._mark_due = False
@@ -88,6 +89,8 @@ class JourneysTask(Task):
             except LookupError as error:
                 await self._wait_for_definition(error)
         self._waits(waiting=False)
+        # Uncommitted: what this task wrote before may stand behind an open transaction of another.
+        self._end = (await self.shell.frontier.ends([self.tp]))[self.tp]
         self._partition = partition
         self._marked = partition.own_mark
         self._measure(partition)
@@ -186,9 +189,20 @@ class JourneysTask(Task):
         if self._origins_written != origins and not _covers(partition.origins, origins):
             self._origins_written = origins
             mine[self.shell.topics.journal, self.tp.partition].append(Message(None, journal.encode(Origins(origins))))
-        for entry in self.shell.catalogue.newer_than(partition.active | self._announced):
-            self._announced[f"{entry.kind}/{entry.name}"] = entry.version, entry.fingerprint
-            mine[self.shell.topics.journal, self.tp.partition].append(Message(None, journal.encode(entry)))
+        catalogue = self.shell.catalogue
+        if self._heard != catalogue.changes and self._caught_up():
+            self._heard = catalogue.changes
+            for key, value, entry in catalogue.lacking(partition.in_force | self._announced):
+                self._announced[key] = value
+                mine[self.shell.topics.journal, self.tp.partition].append(Message(None, journal.encode(entry)))
+
+    def _caught_up(self) -> bool:
+        """Whether all has been read that stood in the journal at the start, so that nothing is written there twice."""
+        if 0 <= self._end <= self.position:
+            return True
+        inbox = self.inbox
+        read = self.shell.frontier.position(self.tp, inbox.epoch, inbox.number)
+        return not inbox.records and not self.held and read is not None and 0 <= self._end <= read
 
     def dirty(self) -> bool:
         """Tell whether there is anything to commit."""

@@ -100,6 +100,13 @@ class Frontier:
             return None
         return found.at if found.progress.position >= found.end else None
 
+    def position(self, tp: TopicPartition, epoch: int, number: int) -> int | None:
+        """Return how far `tp` had been handed over at the last beat, all of it in fetches up to `number`."""
+        found = self._found.get(tp)
+        if found is None or found.progress.epoch != epoch or found.progress.number > number:
+            return None
+        return found.progress.position
+
     def now(self) -> int | None:
         """Return the time (ms) of the clock that record times are of, None while it is not known."""
         settings = self._shell.settings

@@ -165,8 +165,11 @@ class Preflight:
                 if name == topics.changelog:
                     way_out = "both are made together; make a new installation under another POLKU_PREFIX"
                 findings.append(Finding(f"{name} has {counts[name]} partitions, not {count}", way_out))
-        if counts.get(topics.definitions, 1) != 1:
-            findings.append(Finding(f"{topics.definitions} has more than one partition", "make it anew with one"))
+        findings += [
+            Finding(f"{name} has more than one partition", "make it anew with one")
+            for name in (topics.definitions, topics.control)
+            if counts.get(name, 1) != 1
+        ]
         return findings
 
     def inspect(self, specs: Iterable[TopicSpec]) -> list[Finding]:

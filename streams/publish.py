@@ -79,6 +79,24 @@ def publish(
     return count
 
 
+def append(settings: Settings, topic: str, rows: Iterable[tuple[bytes, bytes]]) -> None:
+    """Write (key, value) to the one partition of a topic, in order. Raises TopicUnreachable and PublishError."""
+    failures: list[str] = []
+
+    def done(error: object, _message: object) -> None:
+        if error is not None:
+            failures.append(str(error))
+
+    find_broker(settings)
+    producer = Producer({**settings.librdkafka(), "enable.idempotence": settings.exactly_once, "log_level": 0})
+    partitions_of(producer, settings, topic)
+    for key, value in rows:
+        producer.produce(topic, key=key, value=value, partition=0, on_delivery=done)
+    left = producer.flush(30)
+    if failures or left:
+        raise PublishError(f"{topic} did not take all of it: {failures[:1] or 'no broker answers'}; do it again")
+
+
 def _produce(producer: Producer, topic: str, key: str, line: bytes, done: Callable[[object, object], None]) -> None:
     while True:
         try:

@@ -106,6 +106,19 @@ def partitions_of(client: Any, settings: Settings, topic: str) -> list[int]:
     return sorted(found.partitions)
 
 
+def extent(settings: Settings, topic: str) -> int:
+    """How many offsets a topic has from its beginnings to its ends: its records, and what transactions add."""
+    consumer = connect(settings)
+    try:
+        found = [
+            consumer.get_watermark_offsets(TopicPartition(topic, each), timeout=ANSWERS_WITHIN)
+            for each in partitions_of(consumer, settings, topic)
+        ]
+    finally:
+        consumer.close()
+    return sum(end - begin for begin, end in found)
+
+
 def read(
     settings: Settings, topic: str, progress: Callable[[int], None] | None = None, start: int = OFFSET_BEGINNING
 ) -> Iterator[Record]:

@@ -176,7 +176,7 @@ async def supervise(settings: Settings) -> int:
     """Open the installation, and keep its members running until SIGTERM or SIGINT. Raises what REFUSALS names."""
     opening = await open_installation(settings)
     if opening.definitions:
-        catalogue = Catalogue(settings, Topics.of(settings).definitions)
+        catalogue = Catalogue(settings, Topics.of(settings))
         try:
             await catalogue.start()
             await catalogue.publish(opening.definitions)

@@ -126,6 +126,11 @@ class Topics:
         return self.name("definitions")
 
     @property
+    def control(self) -> str:
+        """What is stopped now."""
+        return self.name("control")
+
+    @property
     def decisions(self) -> str:
         """Why something was sent or not."""
         return self.name("decisions")
@@ -177,6 +182,7 @@ class Topics:
             self._spec(self.decisions, "customer", "Decision", count),
             self._spec(self.changelog, "profile", "state", count, compact),
             self._spec(self.definitions, "kind/name/version", "definition", 1, compact),
+            self._spec(self.control, "scope", "Control", 1, compact),
             self._spec(self.dead_touchpoints, "original key", "original bytes", self.touchpoints_partitions),
             self._spec(self.dead_actions, "original key", "original bytes", count),
         ]

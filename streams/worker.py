@@ -63,7 +63,7 @@ async def serve(
     found = await open_installation(settings) if opening is None else opening
     topics, metrics, preflight = Topics.of(settings), Metrics(), Preflight(settings)
     preflight.topic_ids = found.topic_ids
-    registry, catalogue = Registry(settings.schema_registry, topics), Catalogue(settings, topics.definitions)
+    registry, catalogue = Registry(settings.schema_registry, topics), Catalogue(settings, topics)
     shell = Shell(settings, topics, metrics, catalogue, registry, preflight, found.counts)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     app = build_app(settings, shell)

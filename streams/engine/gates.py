@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from schemas.control import scopes_of
 from schemas.identifiers import address_hash
 from streams.engine.bounds import MAX_CONTACTS, MAX_HELD, MAX_PARAMS_BYTES, may_hold, size
 from streams.engine.contacts import CONTACT_WINDOW, PRUNE_AT, emit, prune
@@ -93,8 +94,8 @@ def _do_not_contact(profile: Profile, proposed: Proposed, _rules: Rules, _now: i
 
 
 def _stop(_profile: Profile, proposed: Proposed, rules: Rules, _now: int) -> Verdict | None:
-    for scope in ("marketing", f"journey:{proposed.instance.journey}"):
-        if scope in rules.stops and (scope != "marketing" or proposed.basis == "consent"):
+    for scope in scopes_of(proposed.basis, proposed.instance.journey) if rules.stops else ():
+        if scope in rules.stops:
             return Verdict("refused", "stop", "stopped", scope)
     return None
 

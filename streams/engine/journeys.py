@@ -10,6 +10,7 @@ from collections.abc import Collection
 from typing import Any
 
 from schemas.action import Link
+from schemas.control import journey_scope
 from schemas.decision import Decision
 from schemas.journal import Event
 from streams.engine import contacts, gates, promises, trace, waiting
@@ -119,7 +120,7 @@ def barred(journey: CompiledJourney, former: Instance | None, moment: Moment) ->
             return Barred("again-never", str(former.ended), "never")
         if journey.again != ALWAYS and moment.now < former.ended + journey.again:
             return Barred("again-later", str(former.ended), f"{journey.again} ms")
-    if f"journey:{journey.name}" in moment.rules.stops:
+    if journey_scope(journey.name) in moment.rules.stops:
         return Barred("stopped", f"journey:{journey.name}")
     return None
 

@@ -186,6 +186,12 @@ class Partition:
         return dict(self._meta.active)
 
     @property
+    def in_force(self) -> dict[str, Any]:
+        """What is in force: definitions by `kind/name`, canaries and stops with `canary/` and `stop/` before theirs."""
+        canaries = {f"canary/{key}": each for key, each in self._meta.canaries.items()}
+        return {**self._meta.active, **canaries, **{f"stop/{scope}": each for scope, each in self.stops.items()}}
+
+    @property
     def canaries(self) -> Canaries:
         """`kind/name` to (version, fingerprint, share, when) of versions that a share of those who enter come into."""
         return dict(self._meta.canaries)

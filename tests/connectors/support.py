@@ -16,6 +16,7 @@ from connectors.names import Names
 from connectors.sink import Context, Delivery
 from schemas.action import Action, Suppression, Withdrawal
 from schemas.codec import decode_outcome, encode_action, encode_json
+from schemas.control import Control
 from schemas.identifiers import address_hash
 from schemas.outcome import Outcome
 from tests.connectors.memory import MemoryLog
@@ -121,6 +122,11 @@ def suppress(log: MemoryLog, channel: str, address: str, names: Names = NAMES) -
     hashed = address_hash(channel, address)
     found = Suppression(address=hashed, channel=channel, reason="contact_forbidden", at=now_ms())
     log.put(names.suppressions, hashed.encode(), encode_json(found))
+
+
+def stop(log: MemoryLog, scope: str, names: Names = NAMES, *, stopped: bool = True) -> None:
+    """Stop a scope, or let it go on, as `polku stop` and `polku resume` do."""
+    log.put(names.control, scope.encode(), encode_json(Control(scope=scope, stopped=stopped, at=now_ms())))
 
 
 def outcomes(log: MemoryLog, names: Names = NAMES) -> list[Outcome]:

@@ -127,6 +127,7 @@ def test_all_of_it_together(tmp_path: Path, embedded_bootstrap: str, topic_prefi
             "actions.withdrawn",
             "suppressions",
             "identities",
+            "control",
             "outcomes",
             "actions.dlq",
         )

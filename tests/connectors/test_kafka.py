@@ -29,7 +29,8 @@ async def make_topics(bootstrap: str, names: Names) -> None:
     """Make the topics that the engine would."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
-    topics = (names.actions, names.withdrawn, names.suppressions, names.identities, names.outcomes, names.dead_actions)
+    topics = [names.actions, names.withdrawn, names.suppressions, names.identities, names.control]
+    topics += [names.outcomes, names.dead_actions]
     await admin.create_topics([NewTopic(topic, PARTITIONS, 1) for topic in topics])
     await admin.close()
 
