@@ -9,7 +9,7 @@ from connectors.follow import Follower
 from schemas.action import Action, Withdrawal
 from schemas.codec import InvalidRecord, decode_control, decode_identity, decode_withdrawal
 from schemas.control import scopes_of
-from schemas.identifiers import CUSTOMER, address_hash
+from schemas.identifiers import CUSTOMER, address_hash, contact_key
 
 # A customer merged into one merged into another, and so on: the engine keeps chains short; this ends a circle.
 MAX_ALIASES = 16
@@ -77,10 +77,10 @@ class Stops:
 
 
 class Suppressions:
-    """The hashes of all addresses that must not be contacted."""
+    """The hashes of all addresses that must not be contacted: dead ones, and those where somebody said so."""
 
     def __init__(self, broker: Broker, topic: str) -> None:
-        self._hashes: set[bytes] = set()
+        self._keys: set[str] = set()
         self.follower = Follower(broker, topic, self.apply)
 
     def apply(self, record: Record) -> None:
@@ -88,13 +88,14 @@ class Suppressions:
         if record.key is None:
             return
         if record.value is None:
-            self._hashes.discard(record.key)
+            self._keys.discard(record.key.decode(errors="replace"))
         else:
-            self._hashes.add(record.key)
+            self._keys.add(record.key.decode(errors="replace"))
 
     def holds(self, channel: str, address: str) -> bool:
         """Whether the address must not be contacted on this channel."""
-        return address_hash(channel, address).encode() in self._hashes
+        hashed = address_hash(channel, address)
+        return hashed in self._keys or contact_key(hashed) in self._keys
 
 
 class Identities:

@@ -64,7 +64,10 @@ class Withdrawal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Suppression(msgspec.Struct, frozen=True, kw_only=True):
-    """An address that must not be contacted. Key in its topic: `address_hash(...)`; a tombstone lifts it."""
+    """An address that must not be contacted. A tombstone lifts it.
+
+    Key in its topic: `address_hash(...)` of a dead address, `contact_key(...)` of that where the customer forbade it.
+    """
 
     address: str
     channel: str

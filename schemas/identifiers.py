@@ -46,5 +46,10 @@ def profile_of(identifiers: dict[str, str], kinds: tuple[str, ...] = DEFAULT_KIN
 
 
 def address_hash(channel: str, address: str) -> str:
-    """The key of an address in `suppressions`: SHA-256 of channel and the trimmed, lower-cased address, in hex."""
+    """The key of a dead address in `suppressions`: SHA-256 of channel and the trimmed, lower-cased address, in hex."""
     return hashlib.sha256(f"{channel}\n{address.strip().lower()}".encode()).hexdigest()
+
+
+def contact_key(address: str) -> str:
+    """The key of do-not-contact at an address, by its hash. Its own: lifting it leaves a dead address dead."""
+    return f"{address}/do-not-contact"

@@ -31,6 +31,7 @@ Until = Annotated[
 def register(app: typer.Typer) -> None:
     """Add these commands."""
     command(app)(explain)
+    command(app)(consent)
 
 
 def explain(  # noqa: PLR0913, PLR0917 - a parameter for each flag
@@ -77,6 +78,43 @@ def explain(  # noqa: PLR0913, PLR0917 - a parameter for each flag
             emit(line)
     else:
         tell(story, name, out, verbose=verbose)
+
+
+def consent(  # noqa: PLR0913, PLR0917 - a parameter for each flag
+    customer: Customer,
+    at: At = None,
+    events: Events = None,
+    definitions: DefinitionsOption = Path("seeds"),
+    until: Until = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    json: Json = False,  # noqa: FBT002 - an option, named where it is used
+) -> None:
+    """What a customer agreed to: who said what, when and where.
+
+    Each purpose with its basis, whether it is allowed, and the words on it; whether contact is forbidden; each address
+    and whether it can be used. Computed again from the journal.
+
+    Example: polku consent c-7
+    Example: polku consent c-7 --at 2026-03-09T12:00:00Z --json
+    Example: polku consent c-7 --events seeds/touchpoints/credit-card.jsonl
+    """
+    from streams import consentview  # noqa: PLC0415 - only this command needs it
+    from streams.explain import explain as explain_story  # noqa: PLC0415 - as above
+
+    then = moment_of("--at", at)
+    journal, count, library, kinds = journal_of(events, definitions, until or at, bootstrap, prefix)
+    name = profile_name(customer, kinds)
+    story = explain_story(journal, count, library, name, at=then)
+    if story.profile is None:
+        raise UsageError(
+            f"nothing is known of {name}{f' at {at}' if at else ''}; is that the id its touchpoints carry?"
+        )
+    found = consentview.agreed(story, story.profile)
+    if json:
+        emit(found)
+    else:
+        consentview.tell(story, found, out)
 
 
 def profile_name(customer: str, kinds: Collection[str]) -> str:

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from streams.cut import up_to
-from streams.engine.partition import Partition
+from streams.engine.partition import Output, Partition
 from streams.engine.profile import Profile, decode
 from streams.engine.rules import NO_POLICY, Library, enters_by, newest
 from streams.engine.store import MemoryStore
 from streams.storylines import REPEAT, Asked, Line, Recorder
 
 if TYPE_CHECKING:
+    from schemas.action import Suppression
     from schemas.policy import Policy
     from streams.journaldump import Journal
 
@@ -38,6 +39,7 @@ class Story:
     journey: str | None = None
     came: dict[str, int] = field(default_factory=dict)
     policy: Policy = NO_POLICY
+    suppressions: dict[str, Suppression] = field(default_factory=dict)
 
 
 def explain(
@@ -49,6 +51,7 @@ def explain(
     """
     asked = Asked(journey, enters_by(newest(library, journey))) if journey is not None else None
     recorder, states, policy = Recorder(asked=asked), dict[str, bytes](), NO_POLICY
+    suppressions: dict[str, Suppression] = {}
     for index, entries in sorted((journal if at is None else up_to(journal, count, at)).items()):
         store = MemoryStore()
         partition = Partition(index, count, library, store, trace=frozenset({journey}) if journey else None)
@@ -57,9 +60,10 @@ def explain(
             output = partition.collect()
             store.write(output, offset + 1)
             recorder.record(entry, output, partition.rules.active)
+            _suppress(suppressions, output)
         states |= store.states
         policy = partition.rules.policy
-    story = Story(_follow(states, name), at=at, journey=journey, policy=policy)
+    story = Story(_follow(states, name), at=at, journey=journey, policy=policy, suppressions=suppressions)
     story.lines = recorder.story(story.name)
     if asked is not None:
         seen = Counter(line.event for line in story.lines if not line.text.endswith(REPEAT))
@@ -68,6 +72,14 @@ def explain(
     state = states.get(story.name)
     story.profile = decode(state) if state is not None else None
     return story
+
+
+def _suppress(known: dict[str, Suppression], output: Output) -> None:
+    """What stands in the topic of suppressions after an entry."""
+    for key, word in output.suppressions:
+        known.pop(key, None)
+        if word is not None:
+            known[key] = word
 
 
 def _about(asked: Asked, lines: list[Line]) -> list[Line]:

@@ -18,10 +18,10 @@ from schemas.touchpoint import (
     CONTACT_FORBIDDEN,
     PROFILE_UPDATED,
 )
-from streams.engine import bounds, cases, contacts, gates, holds, identity, journeys, waiting, windows
+from streams.engine import bounds, cases, consents, contacts, holds, identity, journeys, waiting, windows
 from streams.engine.durations import duration
 from streams.engine.ids import digest, uuid5
-from streams.engine.merge import consent_rank, settle
+from streams.engine.merge import settle
 from streams.engine.profile import MAX_TOPIC, Case, Consent, Profile, Trait, remember
 
 if TYPE_CHECKING:
@@ -71,16 +71,9 @@ def _outcome(profile: Profile, entry: Outcome, now: int, rules: Rules, step: Ste
     contact = profile.contacts.get(entry.action_id)
     contacts.outcome(profile, entry, now, step)
     if contact is not None and entry.kind in {"unsubscribed", "complained"}:
-        _consent(profile, contact.purpose, Consent(False, min(entry.at, now), entry.outcome_id), rules)
+        word = Consent(False, min(entry.at, now), entry.outcome_id, consents.source_of_outcome(entry))
+        consents.say(profile, contact.purpose, word, rules)
         settle(profile, rules, now, step)
-
-
-def _consent(profile: Profile, purpose: str, consent: Consent, rules: Rules, *, person: bool = True) -> None:
-    key = gates.consent_key(purpose, rules, person=person)
-    known = profile.consents.get(key)
-    if known is None or consent_rank(consent) > consent_rank(known):
-        profile.consents[key] = consent
-        bounds.bound_consents(profile)
 
 
 def _event(profile: Profile, event: Event, now: int, rules: Rules, step: Step) -> bool:
@@ -129,13 +122,12 @@ def _understand(profile: Profile, event: Event, now: int, rules: Rules, step: St
         if profile.contact is not None and not profile.contact.granted:
             contacts.suppress(profile, rules, now, step)  # addresses that were not known when contact was forbidden
     elif event.type in {CONSENT_GIVEN, CONSENT_WITHDRAWN}:
-        word = Consent(event.type == CONSENT_GIVEN, at, event.event_id)
-        _consent(profile, str(event.properties.get("purpose")), word, rules, person=known)
+        word = Consent(event.type == CONSENT_GIVEN, at, event.event_id, consents.source_of(event))
+        consents.say(profile, str(event.properties.get("purpose")), word, rules, person=known)
         settle(profile, rules, now, step)
     else:
-        word = Consent(event.type == CONTACT_ALLOWED, at, event.event_id)
-        if profile.contact is None or consent_rank(word) > consent_rank(profile.contact):
-            profile.contact = word
+        word = Consent(event.type == CONTACT_ALLOWED, at, event.event_id, consents.source_of(event))
+        if consents.say_of_contact(profile, word):
             contacts.suppress(profile, rules, now, step)
         settle(profile, rules, now, step)
 

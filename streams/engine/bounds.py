@@ -17,6 +17,8 @@ from streams.engine.profile import Case, Contact, Dossier, Kept, Profile, Trait
 MAX_TRAITS = 200  # as many as a touchpoint may have properties
 MAX_TRAIT_BYTES = 1024
 MAX_CONSENTS = 100
+MAX_HISTORY_EACH = 10  # words on one purpose that are no longer the newest
+MAX_HISTORY = 100  # and on all purposes together
 MAX_CASES = 200
 MAX_DOSSIERS = 20  # of all kinds, open and closed
 MAX_KEPT = 11  # of one: as many names as a kind may keep, and the channel

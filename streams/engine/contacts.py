@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas.action import Action, Link, Suppression, Withdrawal
 from schemas.decision import Decision
-from schemas.identifiers import address_hash
+from schemas.identifiers import address_hash, contact_key
 from schemas.journey import PARAMETERS
 from streams.engine.bounds import bound_dead
 from streams.engine.durations import DAY, duration
@@ -169,9 +169,9 @@ def suppress(profile: Profile, rules: Rules, now: int, step: Step) -> None:
         address = address_hash(name, trait.value)
         if forbidden:
             word = Suppression(address=address, channel=name, reason="do-not-contact", at=now)
-            step.add("suppressions", (address, word))
-        elif address not in profile.dead:
-            step.add("suppressions", (address, None))
+            step.add("suppressions", (contact_key(address), word))
+        else:
+            step.add("suppressions", (contact_key(address), None))
 
 
 def prune(profile: Profile, now: int, window: int) -> None:

@@ -9,20 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 from schemas.decision import Decision
-from streams.engine import cases, contacts, edits, gates, holds, journeys, waiting
+from streams.engine import cases, consents, contacts, edits, gates, holds, journeys, waiting
 from streams.engine.bounds import bound_merged, trait_rank
 from streams.engine.ids import uuid5
-from streams.engine.profile import RECENT_EVENTS, Case, Consent, Contact, Instance, Profile
+from streams.engine.profile import RECENT_EVENTS, Case, Contact, Instance, Profile
 from streams.engine.rules import ALWAYS, NEVER, Rules
 from streams.engine.step import Step
 from streams.engine.windows import unite_series
 
 FOREVER = 2**63  # later than any moment
-
-
-def consent_rank(consent: Consent) -> tuple[int, bool, str]:
-    """The newer word wins; at the same moment a denial does."""
-    return consent.at, not consent.granted, consent.event_id
 
 
 def _united(mine: dict[str, Any], theirs: dict[str, Any], choose: Any) -> dict[str, Any]:
@@ -100,11 +95,7 @@ def unite(profile: Profile, other: Profile, rules: Rules, now: int) -> list[Inst
     profile.activity = max(profile.activity, other.activity)
     profile.counts = _united(profile.counts, other.counts, _counts)
     profile.traits = _united(profile.traits, other.traits, _later(trait_rank))
-    profile.consents = _united(profile.consents, other.consents, _later(consent_rank))
-    if other.contact is not None and (
-        profile.contact is None or consent_rank(other.contact) > consent_rank(profile.contact)
-    ):
-        profile.contact = other.contact
+    consents.unite(profile, other)
     profile.cases = _united(profile.cases, other.cases, _case)
     profile.dossiers = _united(profile.dossiers, other.dossiers, cases.unite)
     profile.contacts = _united(profile.contacts, other.contacts, _contact)

@@ -32,11 +32,12 @@ class Trait(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Consent(msgspec.Struct, frozen=True, array_like=True):
-    """The newest word on one purpose, or on contact as a whole."""
+    """A word on one purpose, or on contact as a whole: when it was said, by which event, and where (`source`)."""
 
     granted: bool
     at: int
     event_id: str
+    source: str = ""
 
 
 class Case(msgspec.Struct, frozen=True, array_like=True):
@@ -212,6 +213,8 @@ class Profile(msgspec.Struct, array_like=True):
     # What windows look at, by event type and property (streams.engine.windows).
     series: dict[str, dict[str, bytes]] = {}
     latest: dict[str, dict[str, Latest]] = {}
+    # Words on purposes and on contact that newer ones took the place of, the newest first.
+    words: dict[str, list[Consent]] = {}
 
     @property
     def is_customer(self) -> bool:
@@ -261,6 +264,7 @@ CONTENT = (
     "traits",
     "consents",
     "contact",
+    "words",
     "cases",
     "dossiers",
     "instances",

@@ -9,10 +9,13 @@ import msgspec
 import pytest
 
 from connectors.backoff import Backoff
+from connectors.broker import Record
+from connectors.compacted import Suppressions
 from connectors.results import outcome_id
 from connectors.sink import DeliveryError, Refusal, Refused, Retry, Unavailable, Uncertain
 from schemas.action import Action
 from schemas.codec import encode_action
+from schemas.identifiers import address_hash, contact_key
 from tests.connectors.memory import MemoryBroker, MemoryLog
 from tests.connectors.support import (
     NAMES,
@@ -110,6 +113,16 @@ def test_what_comes_just_before_the_call_still_counts(kind: str) -> None:
     deliver(log, sink)
     assert sink.delivered == [first.action_id]
     assert kinds(log) == ["delivered", kind]
+
+
+def test_an_address_that_is_dead_for_one_is_refused_for_all() -> None:
+    """Allowing contact lifts what was forbidden there, by whomever, and not the bounce."""
+    table = Suppressions(MemoryBroker(MemoryLog()), NAMES.suppressions)
+    dead = address_hash("email", "ann@example.org")
+    for key, value in ((dead, b"bounced"), (contact_key(dead), b"forbidden"), (contact_key(dead), None)):
+        table.apply(Record(NAMES.suppressions, 0, 0, 0, key.encode(), value))
+        assert table.holds("email", " Ann@Example.org")
+    assert not table.holds("sms", "ann@example.org")
 
 
 def test_a_suppression_lifted_counts_no_more() -> None:

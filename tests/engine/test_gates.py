@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas.identifiers import address_hash
+from schemas.identifiers import address_hash, contact_key
 from schemas.journal import Origin, Stop
 from schemas.journal import Outcome as OutcomeEntry
 from schemas.policy import Policy
@@ -429,11 +429,25 @@ def test_do_not_contact_stands_per_address_and_is_lifted() -> None:
     said = [(key, word.reason if word else None) for key, word in shop.simulator.published.suppressions]
     assert said == [
         (mail, "bounced"),
-        (mail, "do-not-contact"),
-        (mail, "do-not-contact"),
-        (phone, "do-not-contact"),
-        (phone, None),
+        (contact_key(mail), "do-not-contact"),
+        (contact_key(mail), "do-not-contact"),
+        (contact_key(phone), "do-not-contact"),
+        (contact_key(mail), None),
+        (contact_key(phone), None),
     ]
+
+
+def test_whoever_allows_contact_a_dead_address_stays_dead() -> None:
+    """Also by somebody else who has the same address, and never heard of the bounce."""
+    shop = _sent(("one", 0))
+    shop.outcome(shop.actions[0], "bounced", MINUTE, permanent=True)
+    shop.see("profile_updated", HOUR, ids="customer:bob", email="A@example.com ")
+    shop.see("contact_allowed", 2 * HOUR, ids="customer:bob")
+    standing: dict[str, str] = {}
+    for key, word in shop.simulator.published.suppressions:
+        standing.pop(key, None)
+        standing |= {key: word.reason} if word else {}
+    assert standing == {address_hash("email", "a@example.com"): "bounced"}
 
 
 def test_an_older_word_on_contact_changes_nothing() -> None:
@@ -442,7 +456,7 @@ def test_an_older_word_on_contact_changes_nothing() -> None:
     shop.see("contact_allowed", HOUR)
     shop.see("contact_forbidden", 2 * HOUR, late=2 * HOUR)
     assert shop.withdrawn() == []
-    assert shop.simulator.published.suppressions == [(address_hash("email", "a@example.com"), None)]
+    assert shop.simulator.published.suppressions == [(contact_key(address_hash("email", "a@example.com")), None)]
 
 
 def test_contacts_that_no_rule_asks_for_are_forgotten() -> None:
