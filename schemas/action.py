@@ -22,7 +22,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     customer id to use downstream, None while unknown. `to` is the address on an addressing channel. After
     `expires_at` nobody may deliver it. `if_uncertain` says what a sink does when it cannot know whether a call
     succeeded: `drop` or `repeat`. `standing` actions (a banner) last until withdrawn or expired. From `quiet_from` on
-    the customer wants quiet: who has not delivered it by then does not, and says `missed`.
+    the customer wants quiet: who has not delivered it by then does not, and says `missed`. `offer` names the offer it
+    makes.
     """
 
     action_id: str
@@ -50,6 +51,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     standing: bool = False
     traceparent: str | None = None
     quiet_from: int | None = None
+    offer: str | None = None
 
 
 class Withdrawal(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,3 +33,4 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     event_id: str | None = None
     value: str | None = None
     bound: str | None = None
+    offer: str | None = None

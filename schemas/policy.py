@@ -312,6 +312,13 @@ class Holdout(Model):
     purposes: OneOrMoreNames | SkipJsonSchema[None] = None
 
 
+class Competition(Model):
+    """Of actions of these kinds that are proposed at the same moment, the best `winners` by score go out."""
+
+    actions: Annotated[list[Word], Field(min_length=1)]
+    winners: Annotated[int, Field(ge=1, le=50)] = 1
+
+
 class Policy(Model):
     """The rules every journey is bound by."""
 
@@ -328,3 +335,4 @@ class Policy(Model):
     distances: dict[Name, Distance] = {}
     quiet: dict[Name, Quiet] = {}
     holdouts: dict[Name, Holdout] = {}
+    compete: dict[Name, Competition] = {}

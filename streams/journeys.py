@@ -107,12 +107,16 @@ class JourneysTask(Task):
         partition = self._partition
         assert partition is not None
         profiles: dict[bytes, list[Any]] = {}
+        ordered = partition.rules.ordered
         for taken, record in enumerate(records):
             key = record.key
             if key is not None:
                 if key in profiles:
                     profiles[key].append(record)
                 else:
+                    if ordered and profiles:
+                        await self._apply(partition, profiles)
+                        profiles = {}
                     profiles[key] = [record]
                 continue
             entry = journal.decode(record.value)
@@ -131,6 +135,7 @@ class JourneysTask(Task):
                 self.metrics.entries.inc(taken)
                 await self._wait_for_definition(error, seconds=0)
                 return taken
+            ordered = partition.rules.ordered
         await self._apply(partition, profiles)
         self.metrics.entries.inc(len(records))
         self._waits(waiting=False)

@@ -73,6 +73,7 @@ def policy_problems(document: Document, templates: Collection[tuple[str, str]]) 
         yield from checks.purposes()
         yield from checks.actions()
         yield from checks.holds()
+        yield from checks.competitions()
         yield from checks.cases()
 
 
@@ -148,6 +149,21 @@ class _PolicyChecks:
                 if node.value in CASE_PARTS:
                     message = f"every case has '{node.value}', so no property can be kept under this name"
                     yield Problem(self.file, node.line, node.column, message, "leave it out, or rename the property")
+
+    def competitions(self) -> Iterator[Problem]:
+        known, seen = self.words.part("actions"), dict[str, str]()
+        for name, competition in self.words.part("compete").items():
+            for node in _listed(competition.get("actions")):
+                kind = str(node.value)
+                if kind not in known:
+                    way_out = choose(kind, known, "declare it under 'actions:'")
+                    yield Problem(self.file, node.line, node.column, f"unknown action '{kind}'", way_out)
+                elif seen.setdefault(kind, name) != name:
+                    message = f"'{kind}' competes in '{seen[kind]}' already"
+                    yield Problem(self.file, node.line, node.column, message, "name it in one of them")
+                elif self.words.basis(self.words.kind_purpose(kind) or "") not in (None, "consent"):
+                    message = f"'{kind}' never competes: only purposes by consent do"
+                    yield Problem(self.file, node.line, node.column, message, "leave it out", "warning")
 
 
 def _listed(node: Node | None) -> list[Node]:

@@ -29,6 +29,9 @@ MEANINGS: dict[tuple[str, str | None], str] = {
     ("ceiling", "reached"): "{found} within a day, and the purpose bears {asked}",
     ("do-not-contact", "forbidden"): "the customer asked not to be contacted, {found_at}",
     ("stop", "stopped"): "a stop of {found} is in force",
+    ("eligibility", "nothing-eligible"): "no offer for {asked} fits: {found}",
+    ("eligibility", "capacity"): "the offers for {asked} are used up, or do not fit: {found}",
+    ("arbitration", "outranked"): "it scores {found}, and {asked} went before it",
     ("channel", "no-address"): "no address is known for {asked}",
     ("channel", "address-suppressed"): "the address known for {asked} must not be used",
     ("channel", "unknown-action"): "the policy knows no action {found}",
@@ -76,6 +79,9 @@ WAYS_OUT: dict[tuple[str, str | None], str] = {
     ("do-not-contact", "forbidden"): "it would have gone out had the customer allowed contact again after {found_at}",
     ("stop", "stopped"): "it would have gone out without the stop of {found}",
     ("edit", "stage-not-mapped"): "it would have moved with `moved: {{{found}: <stage>}}` in {asked}",
+    ("eligibility", "nothing-eligible"): "it would have gone out with an offer for {asked} that the customer may get",
+    ("eligibility", "capacity"): "it would have gone out with more capacity, or another offer for {asked}",
+    ("arbitration", "outranked"): "it would have gone out with a score above that of {asked}",
     ("channel", "no-address"): "it would have gone out with an address for {asked}",
     ("channel", "address-suppressed"): "it would have gone out with another address for {asked}",
     ("channel", "unknown-action"): "it would need an action {found} in the policy",
@@ -129,7 +135,10 @@ def sentence(decision: Decision, action: Action | None = None) -> str:
     what = what or (f"journey {decision.journey}" if decision.journey else "event")
     by = f" by {decision.channel}" if decision.channel else ""
     if decision.verdict == "sent":
-        return f"{what} sent{by}{_where(action)}: all gates passed (purpose {decision.purpose})"
+        best = f", {decision.offer}" if decision.offer else ""
+        best += f", score {decision.value}" if decision.value else ""
+        best += f", {decision.bound}" if decision.bound else ""
+        return f"{what} sent{by}{_where(action)}: all gates passed (purpose {decision.purpose}{best})"
     if decision.verdict == "withdrawn":
         return f"{what}{by} withdrawn: {after(decision.reason)}"
     verdict = VERDICTS.get(decision.verdict, decision.verdict)

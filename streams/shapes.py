@@ -10,7 +10,19 @@ from pydantic import BaseModel, ValidationError
 from schemas.definition import KINDS, Definition
 from schemas.journey import Entry, Handler, Terms, handler_rules
 from schemas.offer import Validity
-from schemas.policy import ActionKind, Calendar, Cap, CaseKind, Channel, Distance, Hold, Holdout, Purpose, Quiet
+from schemas.policy import (
+    ActionKind,
+    Calendar,
+    Cap,
+    CaseKind,
+    Channel,
+    Competition,
+    Distance,
+    Hold,
+    Holdout,
+    Purpose,
+    Quiet,
+)
 from streams.problems import Problem, choose, did_you_mean
 from streams.yamltext import MAX_PROBLEMS, Node
 
@@ -32,6 +44,7 @@ _PARTS: dict[str, dict[str, type[BaseModel]]] = {
         "channels": Channel,
         "actions": ActionKind,
         "holds": Hold,
+        "compete": Competition,
         "cases": CaseKind,
         "calendar": Calendar,
         "caps": Cap,

@@ -36,9 +36,9 @@ STEPS: dict[StepKind, tuple[str, ...]] = {
 EXPECTATIONS: dict[ExpectKind, tuple[str, ...]] = {
     "action": (
         *("at", "channel", "to", "template", "with", "link", "purpose", "basis", "journey", "stage", "customer"),
-        *("profile", "priority", "reason", "expires", "standing"),
+        *("profile", "priority", "reason", "expires", "standing", "offer"),
     ),
-    "decision": ("at", "gate", "reason", "action", "channel", "purpose", "journey", "stage", "value", "bound"),
+    "decision": ("at", "gate", "reason", "action", "channel", "purpose", "journey", "stage", "value", "bound", "offer"),
     "withdrawn": ("at", "channel", "reason"),
     "stage": ("journey", "profile", "ended"),
 }

@@ -18,7 +18,7 @@ from schemas.touchpoint import (
     CONTACT_FORBIDDEN,
     PROFILE_UPDATED,
 )
-from streams.engine import bounds, cases, consents, contacts, holds, identity, journeys, waiting, windows
+from streams.engine import bounds, cases, consents, contacts, holds, identity, journeys, proposals, waiting, windows
 from streams.engine.durations import duration
 from streams.engine.ids import digest, uuid5
 from streams.engine.merge import settle
@@ -107,6 +107,8 @@ def _event(profile: Profile, event: Event, now: int, rules: Rules, step: Step) -
     if profile.cases and waiting.any_held(profile) and waiting.release(profile, rules, now, step):
         # Not only when a case closes: a merge or a new policy may end a hold, and send nothing themselves.
         stirred = True
+    if step.contenders:
+        proposals.settle(profile, rules, now, step)
     return stirred
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from streams.engine.cel_asking import is_window, literals, read_window
-from streams.engine.cel_context import Context, Frame, weight
+from streams.engine.cel_context import RANKING, Context, Frame, weight
 from streams.engine.cel_functions import (
     contains,
     ends_with,
@@ -296,6 +296,8 @@ class _Compiler:
         if node.name == "case":
             kind, name = self.known[first], self.known[self.compile(node.arguments[1])]
             return lambda context: context.case(kind, name)
+        if node.name == "best":
+            return self.best(first)
         if node.name == "resume":
             return self.binary(to_resume, first, self.compile(node.arguments[1]))
         operation = _UNARY[node.name]
@@ -311,6 +313,19 @@ class _Compiler:
     def split(self, name: str) -> Closure:
         experiment, arms = f"{self.scope.journey}/{name}", self.scope.splits[name]
         return lambda context: arm(experiment, context.entrant, arms)
+
+    def best(self, place: Closure) -> Closure:
+        inside = self.inside
+
+        def best(context: Any) -> Any:
+            if inside:
+                context.spend(RANKING)
+            name = place(context)
+            if type(name) is not str:
+                raise Absent("best of something else than a place")
+            return context.best(name)
+
+        return best
 
     def has(self, node: Node) -> Closure:
         if isinstance(node, Field):

@@ -11,6 +11,7 @@ from streams.engine.cel_asking import Window
 from streams.engine.cel_values import Absent
 
 MAX_STEPS: Final = 10_000  # of one evaluation; a step is an element, 8 nodes of a condition on it, or 256 characters
+RANKING: Final = 1000  # steps that it takes to rank the offers of a place
 
 
 class Traits(Protocol):
@@ -75,6 +76,9 @@ class Context(Protocol):
     def zone(self) -> ZoneInfo:
         """The customer's time zone."""
 
+    def best(self, place: str, /) -> dict[str, Any]:
+        """The best offer for this place. Raises Absent."""
+
 
 class Frame:
     """A context with the elements of the macros at work, and the steps that are left.
@@ -84,6 +88,7 @@ class Frame:
     """
 
     __slots__ = (
+        "best",
         "case",
         "count",
         "elements",
@@ -113,6 +118,7 @@ class Frame:
         self.count: Callable[[str | None], int] = context.count
         self.profile_count: Callable[[str | None], int] = context.profile_count
         self.is_open: Callable[[str], bool] = context.is_open
+        self.best: Callable[[str], dict[str, Any]] = context.best
         self.case: Callable[[str, str], Any] = context.case
         self.entrant = context.entrant
         self.window: Callable[[Window], Any] = context.window

@@ -58,6 +58,7 @@ FUNCTIONS: Final[dict[str, tuple[tuple[tuple[Type, ...], ...], Type]]] = {
     "string": (((S,), (I,), (D,), (B,), (T,), (P,)), S),
     "open": (((S,),), B),
     "case": (((S, S),), ANY),
+    "best": (((S,),), M),
     "link": (((S,),), K),
     "resume": (((S, S), (S, I), (S, D)), K),
 }
@@ -100,6 +101,7 @@ USAGE: Final = {
     "string": "write string(x), with a string, a number, a bool, a timestamp or a duration",
     "open": 'write open("complaint")',
     "case": 'write case("complaint", "agent")',
+    "best": 'write best("place")',
     "link": 'write link("/path")',
     "resume": 'write resume("/path", position)',
 }

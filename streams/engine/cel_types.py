@@ -406,6 +406,8 @@ class _Checker:
         table = METHODS if methods else FUNCTIONS
         if node.name not in table:
             self.unknown_call(node, methods=methods)
+        if node.name == "best":
+            self.not_in_offers(node, "does not ask for the best one")
         if node.name in ("link", "resume") and not self.scope.links:
             raise ExpressionError(
                 f"{node.name}() makes a link, which only an action's parameter 'link' can be", node.column

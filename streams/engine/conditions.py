@@ -38,7 +38,7 @@ __all__ = [
     "names_used",
 ]
 
-_EXPRESSION = re.compile(r"(?:event|vars|traits|journey|profile)\.|(?:resume|link|split|open|case)\(")
+_EXPRESSION = re.compile(r"(?:event|vars|traits|journey|profile)\.|(?:resume|link|split|open|case|best)\(")
 _AS_IT_IS = (Type.BOOL, Type.NULL, Type.LINK)
 
 
@@ -91,9 +91,9 @@ def is_expression(text: str) -> bool:
 def compile_parameter(value: Any, scope: Scope) -> Callable[[Context], Any] | Any:
     """An action's parameter: the function that computes it, or the value itself when nothing in it is an expression.
 
-    Texts that begin with a root and a dot, or with `resume(`, `link(`, `split(`, `open(` or `case(`, are expressions,
-    in lists and maps too; all else is literal. Raises ExpressionError, whose `path` leads to the text; the function
-    raises Absent only.
+    Texts that begin with a root and a dot, or with `resume(`, `link(`, `split(`, `open(`, `case(` or `best(`, are
+    expressions, in lists and maps too; all else is literal. Raises ExpressionError, whose `path` leads to the text; the
+    function raises Absent only.
     """
     return _parameter(value, scope, ())
 

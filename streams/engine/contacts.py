@@ -82,6 +82,7 @@ def emit(profile: Profile, proposed: Proposed, rules: Rules, now: int, step: Ste
             standing=channel.standing,
             traceparent=held.traceparent,
             quiet_from=quiet_from,
+            offer=proposed.offer,
         ),
     )
     profile.contacts[held.action_id] = Contact(
@@ -100,6 +101,7 @@ def emit(profile: Profile, proposed: Proposed, rules: Rules, now: int, step: Ste
         action=held.kind,
         version=instance.version,
         topic=held.topic,
+        offer=proposed.offer or "",
     )
 
 
@@ -139,6 +141,7 @@ def withdraw(profile: Profile, which: Callable[[str, Contact], bool], reason: st
                 journey_version=contact.version,
                 instance_id=contact.instance,
                 stage=contact.stage,
+                offer=contact.offer or None,
             ),
         )
 

@@ -1,37 +1,35 @@
 """The gates: every proposed action passes all of them, in order, or is held or refused, and one decision says why.
 
 Everything that keeps an action from being sent is called here. The order of `GATES` is the order of the design:
-duplicate, limits, consent (the purpose's legal basis), do-not-contact, stop, holdout, hold, caps, distance, quiet
-hours, channel choice. Holdout to quiet hours are for purposes by consent alone. Caps, distances and quiet hours that
-depend on the channel leave it the ways that they let pass: it takes the preferred one among those. What passed is sent
-by `contacts.emit`; what was held is taken up again by `waiting.release`.
+duplicate, limits, consent (the purpose's legal basis), do-not-contact, stop, holdout, hold, eligibility, caps,
+distance, quiet hours, channel choice. Holdout to quiet hours, but for eligibility, are for purposes by consent alone.
+Caps, distances and quiet hours that depend on the channel leave it the ways that they let pass: it takes the preferred
+one among those. `proposals` asks the gates, and lets what competes at the same moment pass arbitration last.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from schemas.control import scopes_of
 from schemas.identifiers import address_hash
-from streams.engine.bounds import MAX_CONTACTS, MAX_HELD, MAX_PARAMS_BYTES, may_hold, size
-from streams.engine.contacts import CONTACT_WINDOW, PRUNE_AT, emit, prune
-from streams.engine.durations import DAY, duration
+from streams.engine.arbitration import told
+from streams.engine.bounds import MAX_CONTACTS, MAX_PARAMS_BYTES, size
+from streams.engine.durations import DAY
 from streams.engine.holds import open_hold
 from streams.engine.ids import percent
 from streams.engine.localtime import text, zone_of
-from streams.engine.profile import TAKES_A_SLOT, Held, Instance, Profile
+from streams.engine.offers import CAPACITY
+from streams.engine.profile import TAKES_A_SLOT, Profile
 from streams.engine.quiet import quiet_for, quiet_now
 from streams.engine.rules import Rules
-from streams.engine.verdicts import Proposed, Verdict, decide
+from streams.engine.verdicts import Proposed, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from schemas.policy import ActionKind
     from streams.engine.limits import Full, Limit
-    from streams.engine.step import Step
 
 COOKIE = "cookie/"
 
@@ -124,6 +122,15 @@ def _hold(profile: Profile, proposed: Proposed, rules: Rules, now: int) -> Verdi
         if held is not None:
             return Verdict("refused" if held.drops else "held", "hold", held.name, held.number, proposed.purpose)
     return None
+
+
+def _eligibility(_profile: Profile, proposed: Proposed, _rules: Rules, _now: int) -> Verdict | None:
+    ranking = proposed.ranking
+    if ranking is None or proposed.candidate is not None:
+        return None
+    reason = "capacity" if CAPACITY in ranking.lost.values() else "nothing-eligible"
+    lost = told("", [f"{name}: {why}" for name, why in ranking.lost.items()])
+    return Verdict("refused", "eligibility", reason, lost.strip() or "no offer", ranking.place)
 
 
 def _caps(profile: Profile, proposed: Proposed, rules: Rules, now: int) -> Verdict | None:
@@ -258,6 +265,7 @@ GATES: tuple[Callable[[Profile, Proposed, Rules, int], Verdict | None], ...] = (
     _stop,
     _holdout,
     _hold,
+    _eligibility,
     _caps,
     _distance,
     _quiet,
@@ -265,33 +273,10 @@ GATES: tuple[Callable[[Profile, Proposed, Rules, int], Verdict | None], ...] = (
 )
 
 
-def propose(profile: Profile, instance: Instance, held: Held, rules: Rules, now: int, step: Step) -> None:
-    """Send the action, hold it or refuse it; one decision in each case."""
-    if len(profile.contacts) > PRUNE_AT:
-        prune(profile, now, CONTACT_WINDOW)
-    name = str(held.params["purpose"])
-    purpose = rules.policy.purposes.get(name)
-    proposed = Proposed(held, instance, purpose.basis if purpose is not None else "", name)
+def objection(profile: Profile, proposed: Proposed, rules: Rules, now: int) -> Verdict | None:
+    """The first gate's verdict; None: the action passes them all."""
     for gate in GATES:
         verdict = gate(profile, proposed, rules, now)
         if verdict is not None:
-            if verdict.verdict == "held":
-                verdict = _wait(profile, proposed, verdict)
-            decide(profile, proposed, verdict, now, step)
-            return
-    emit(profile, proposed, rules, now, step)
-    decide(profile, proposed, Verdict("sent", "all", "passed"), now, step)
-
-
-def _wait(profile: Profile, proposed: Proposed, verdict: Verdict) -> Verdict:
-    """Let what is held wait, unless it would expire meanwhile or too much waits already: then it is refused."""
-    held, until = proposed.held, verdict.until
-    expires = held.params.get("expires")
-    if until and expires and held.at + duration(str(expires)) <= until:
-        value, bound = f"{until - held.at} ms", f"{duration(str(expires))} ms"
-        return Verdict("refused", "expiry", "would-expire-waiting", value, bound)
-    held = msgspec.structs.replace(held, until=until)
-    if not may_hold(profile, held):
-        return Verdict("refused", "limits", "too-many-held", str(MAX_HELD), str(MAX_HELD))
-    proposed.instance.held.append(held)
-    return verdict
+            return verdict
+    return None

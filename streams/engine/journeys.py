@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from schemas.action import Link
 from schemas.control import journey_scope
 from schemas.decision import Decision
 from schemas.journal import Event
-from streams.engine import contacts, gates, promises, trace, waiting
+from streams.engine import contacts, promises, proposals, trace, waiting
 from streams.engine.bounds import MAX_VARS_BYTES, size
-from streams.engine.cel_functions import is_path
 from streams.engine.conditions import Absent
 from streams.engine.ids import action_id, instance_id, uuid5
 from streams.engine.moment import Moment, holds
+from streams.engine.parameters import filled
 from streams.engine.profile import Held, Instance, Profile
 from streams.engine.rules import ALWAYS, NEVER, CompiledJourney, Entrance, Reaction, Rules, Stage
 from streams.engine.step import Step, Transition
@@ -221,24 +220,7 @@ def _promise(instance: Instance, reaction: Reaction, moment: Moment) -> None:
 
 
 def _propose(instance: Instance, proposal: Any, moment: Moment) -> None:
-    params: dict[str, Any] = {}
-    for name, value, dynamic in proposal.params:
-        if not dynamic:
-            params[name] = value
-            continue
-        try:
-            params[name] = value(moment)
-        except Absent:
-            moment.step.stats.absent += 1
-            # `to` and `link` that cannot be had: the gates refuse the action; anything else is left out.
-            if name in {"to", "link"}:
-                params[name] = ""
-    # So do they what comes from an event and is no address, or leads away from the site.
-    if not isinstance(params.get("to", ""), str):
-        params["to"] = ""
-    link = params.get("link", "")
-    if not (isinstance(link, Link) or (isinstance(link, str) and is_path(link))) and "link" in params:
-        params["link"] = ""
+    params = filled(proposal.params, moment)
     params["purpose"] = proposal.purpose
     nth = instance.done.get(proposal.path, 0) + 1
     instance.done[proposal.path] = nth
@@ -256,7 +238,7 @@ def _propose(instance: Instance, proposal: Any, moment: Moment) -> None:
         priority=priority if isinstance(priority, int) else 0,
         traceparent=moment.event.traceparent if moment.event is not None else None,
     )
-    gates.propose(moment.profile, instance, held, moment.rules, moment.now, moment.step)
+    proposals.propose(moment.profile, instance, held, moment.rules, moment.now, moment.step)
 
 
 def _move(journey: CompiledJourney, instance: Instance, to: str, moment: Moment, why: str) -> None:
@@ -341,6 +323,7 @@ def _end_by(instance: Instance, why: str, moment: Moment) -> None:
     """End an instance by an event or a timer, whose own actions stay: they are the last word."""
     mine = moment.step.effects[moment.sent_before :]
     last = {effect.action_id for _, kind, effect in mine if kind == "actions"}
+    last.update(each.held.action_id for each in moment.step.contenders[moment.queued_before :])
     event_id = moment.event.event_id if moment.event is not None else None
     end(instance, why, moment.profile, moment.now, moment.step, event_id, last)
 
@@ -373,6 +356,8 @@ def end(
     if instance.promises:
         promises.end(profile, instance, now, step, event_id)
     waiting.drop_held(profile, instance, "instance-ended", now, step)
+    if step.contenders:
+        proposals.drop_contenders(profile, instance, "instance-ended", now, step, last)
     contacts.withdraw(
         profile,
         lambda action_id, contact: (
@@ -424,6 +409,8 @@ def fire(profile: Profile, rules: Rules, until: int, step: Step, taken: dict[str
             _fire_instance(profile, profile.instances[name], due, now, rules, step, taken)
         if waiting.any_held(profile):
             _release(profile, now, rules, step, taken)
+        if step.contenders:
+            proposals.settle(profile, rules, now, step)
         profile.wake = next_due(profile, rules)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from schemas.journal import Event
-from streams.engine import cases, windows
+from streams.engine import arbitration, cases, windows
 from streams.engine.conditions import Absent
 from streams.engine.localtime import zone_of
 from streams.engine.profile import Instance, Profile
@@ -42,12 +42,13 @@ class Traits:
 class Moment:
     """What a condition sees: profile, instance (None before entry), event (None for a timer), and time."""
 
-    __slots__ = ("event", "instance", "now", "profile", "rules", "sent_before", "step")
+    __slots__ = ("event", "instance", "now", "profile", "queued_before", "rules", "sent_before", "step")
 
     def __init__(self, profile: Profile, event: Event | None, now: int, rules: Rules, step: Step) -> None:
         self.profile, self.event, self.now, self.rules, self.step = profile, event, now, rules, step
         self.instance: Instance | None = None
         self.sent_before = len(step.effects)
+        self.queued_before = len(step.contenders)
 
     @property
     def event_time(self) -> int:
@@ -84,6 +85,13 @@ class Moment:
     def profile_count(self, event_type: str | None) -> int:
         """Touchpoints of the profile, of one type or all."""
         return self.profile.total(event_type)
+
+    def best(self, place: str) -> dict[str, Any]:
+        """The best offer for a place. Raises Absent where there is none."""
+        found = arbitration.best(Moment(self.profile, None, self.now, self.rules, self.step), place)
+        if found is None:
+            raise Absent(place)
+        return found
 
     def is_open(self, kind: str) -> bool:
         """Whether a case of this kind is open."""

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from schemas.journey import SCORE
 from schemas.offer import OF_THE_OFFER, Offer
 from schemas.zones import zone
-from streams.engine.conditions import Absent, Scope, compile_condition, compile_number, compile_parameter
+from streams.engine.conditions import ExpressionError, Scope, compile_condition, compile_number, compile_parameter
 from streams.engine.localtime import moment as local_moment
 from streams.engine.moment import holds
+from streams.engine.parameters import Parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,19 +33,7 @@ class Creative:
     """How an offer looks in a place: the parameters of the action, and when it looks so (None: always)."""
 
     condition: Callable[[Any], bool] | None
-    params: tuple[tuple[str, Any, bool], ...]  # name, constant or function, whether it is a function
-
-    def filled(self, moment: Moment) -> dict[str, Any]:
-        """The parameters; `to` and `link` that cannot be had are empty, others are left out."""
-        found: dict[str, Any] = {}
-        for name, value, dynamic in self.params:
-            try:
-                found[name] = value(moment) if dynamic else value
-            except Absent:
-                moment.step.stats.absent += 1
-                if name in {"to", "link"}:
-                    found[name] = ""
-        return found
+    params: Parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +92,14 @@ def compile_offer(offer: Offer, time_zone: str) -> CompiledOffer:
 
 def _creative(variant: dict[str, Any]) -> Creative:
     condition = variant.get("if")
+    if condition is not None and not isinstance(condition, str):
+        raise ExpressionError("'if' is a condition, and this is none; write one, or leave 'if' out", 1)
     params = []
     for name, value in sorted(variant.items()):
         if name != "if" and name not in OF_THE_OFFER:
             made = compile_parameter(value, replace(SCOPE, links=name == "link"))
             params.append((name, made, callable(made)))
-    return Creative(compile_condition(condition, SCOPE) if isinstance(condition, str) else None, tuple(params))
+    return Creative(compile_condition(condition, SCOPE) if condition else None, tuple(params))
 
 
 class Capacity:

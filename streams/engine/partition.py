@@ -16,6 +16,7 @@ from schemas.journal import EVERYBODY, Activate, Entry, Mark, Origins, ProfileEn
 from schemas.journal import decode as decode_entry
 from streams.engine import edits, journeys
 from streams.engine.advance import advance
+from streams.engine.offers import Capacity
 from streams.engine.profile import FORMAT, Profile, StateError, decode, encode, new_profile
 from streams.engine.rules import Canaries, CompiledJourney, Library, Rules
 from streams.engine.step import OFFSET, Effects, Step
@@ -51,10 +52,10 @@ class Slice:
 
 
 class Meta(msgspec.Struct, array_like=True):
-    """What a partition knows beyond its profiles: marks read, the watermark, definitions in force, stops.
+    """What a partition knows beyond its profiles: marks, watermark, definitions in force, stops, capacity taken.
 
     `words` are the times (ms) of the newest word on each stop. `cursor` is the last profile that was looked at for an
-    activation under way, so that a commit may fall in between.
+    activation under way, so that a commit may fall in between. `taken` is how often each offer was made.
     """
 
     format: int = FORMAT
@@ -68,6 +69,7 @@ class Meta(msgspec.Struct, array_like=True):
     canaries: Canaries = {}
     words: dict[str, int] = {}
     cursor: str = ""
+    taken: dict[str, int] = {}
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -125,6 +127,7 @@ class Partition:
         self._meta = _decode_meta(meta) if meta is not None else Meta()
         if self._meta.format > FORMAT:
             raise StateError(f"partition state of format {self._meta.format}; this version reads up to {FORMAT}")
+        self._capacity = Capacity(index, count, self._meta.taken)
         self._rule()
         # Decoded states, used lately and before; the bytes of their encodings, and of those used lately in all.
         self._cache: dict[str, Profile] = {}
@@ -145,7 +148,7 @@ class Partition:
 
     def _rule(self) -> None:
         meta = self._meta
-        self.rules = Rules(self._library, meta.active, meta.stops, canaries=meta.canaries)
+        self.rules = Rules(self._library, meta.active, meta.stops, self._capacity, meta.canaries)
 
     @property
     def watermark(self) -> int:
@@ -234,9 +237,10 @@ class Partition:
     def apply_profile(self, name: str, records: Sequence[Record]) -> None:
         """Apply a profile's entries, as they stand one after the other between two that `touches_profiles`.
 
-        Profiles do not see each other, so theirs may be applied in any order; `collect` gives the effects in the order
-        of the journal all the same. A profile's state is some forty objects: to fetch them into the processor's cache
-        for each event by itself takes half as long again as to apply the event.
+        Profiles do not see each other, so theirs may be applied in any order, unless `rules.ordered` says that they
+        share an offer's capacity; `collect` gives the effects in the order of the journal all the same. A profile's
+        state is some forty objects: to fetch them into the processor's cache for each event by itself takes half as
+        long again as to apply the event.
         """
         profile = self._cache.get(name) or self._load(name)
         last, rules, step = profile.offset, self.rules, self._step
@@ -258,10 +262,10 @@ class Partition:
         for name, state in states.items():
             self._cached_bytes += len(state) - sizes.get(name, 0)
             sizes[name] = len(state)
-        meta = _encode(self._meta) if self._meta_touched else None
+        meta = _encode(self._meta) if self._meta_touched or self._capacity.touched else None
         output = Output(self._step, states, meta, {name: alarm(name) for name in states}, self._timers.collect())
         self._step, self._touched, self._meta_touched = Step(self._meta.watermark, trace=self._trace), {}, False
-        self._fired, self._fired_bytes = 0, 0
+        self._fired, self._fired_bytes, self._capacity.touched = 0, 0, False
         return output
 
     def trim(self, limit: int) -> None:
@@ -372,7 +376,7 @@ class Partition:
         self._library.require(entry.kind, entry.name, entry.version, entry.fingerprint)
         active = meta.active | {key: (entry.version, entry.fingerprint)}
         canaries = {name: each for name, each in meta.canaries.items() if name != key or each[0] > entry.version}
-        rules = self._coming = self._coming or Rules(self._library, active, meta.stops, canaries=canaries)
+        rules = self._coming = self._coming or Rules(self._library, active, meta.stops, self._capacity, canaries)
         if entry.kind == "journey" and entry.name in rules.follows:
             self._follow(rules.follows[entry.name], rules)
         self.rules, self._coming = rules, None

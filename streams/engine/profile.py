@@ -90,6 +90,7 @@ class Contact(msgspec.Struct, array_like=True):
     action: str = ""
     version: int = 0
     topic: str = ""
+    offer: str = ""
 
 
 class Held(msgspec.Struct, frozen=True, array_like=True):

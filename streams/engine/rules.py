@@ -372,7 +372,8 @@ class Rules:
     the version they entered with. `canaries` are the versions that a share of those who enter come into, `follows` the
     journeys to whose active version instances of earlier ones move. `recorded` are the types that windows may look at.
     Whatever an event's type is not a key of costs that event nothing. `places` has the offers by place; while one of
-    them has a capacity, entries must be applied in the order of the journal (`ordered`).
+    them has a capacity, entries must be applied in the order of the journal (`ordered`). `competes` maps a kind of
+    action to what it competes in.
     """
 
     __slots__ = (
@@ -387,6 +388,7 @@ class Rules:
         "caps",
         "case_types",
         "cases_by_type",
+        "competes",
         "distances",
         "dropping",
         "follows",
@@ -438,6 +440,7 @@ class Rules:
         self.places = _by_type([(tuple(offer.places), offer) for offer in made])
         self.ordered = any(offer.capacity is not None for offer in made)
         self.capacity = capacity or Capacity()
+        self.competes = {kind: name for name, each in self.policy.compete.items() for kind in each.actions}
         journeys = [self.journey(name, version) for name, version in sorted(self.active.items())]
         self.listeners = _by_type([(tuple(sorted(self._heard(journey))), journey) for journey in journeys])
         self.follows = {journey.name: journey for journey in journeys if journey.follow}

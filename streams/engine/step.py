@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from schemas.action import Action, Identity, Suppression, Withdrawal
 from schemas.decision import Decision
 from schemas.journal import ProfileEntry
+
+if TYPE_CHECKING:
+    from streams.engine.profile import Held, Instance
 from streams.engine.cel_why import Part
 
 
@@ -63,6 +66,13 @@ class Stats:
     parked: int = 0
 
 
+class Contender(NamedTuple):
+    """A proposed action that passed the gates and competes with what else is proposed at this moment."""
+
+    instance: Instance
+    held: Held
+
+
 class Effects:
     """What is wanted, by kind and in order."""
 
@@ -98,7 +108,7 @@ class Step:
     """The effects of some entries as (offset, kind, effect); kinds are the fields of `Effects`.
 
     `watermark` (ms) is the partition's, `offset` the entry's being applied. `trace`: the journeys of which somebody
-    asks why they were not entered and what in them did not react; None: nobody asks.
+    asks why they were not entered and what in them did not react; None: nobody asks. `contenders` are this moment's.
     """
 
     watermark: int = 0
@@ -106,6 +116,7 @@ class Step:
     effects: list[tuple[int, str, Any]] = field(default_factory=list)
     stats: Stats = field(default_factory=Stats)
     trace: frozenset[str] | None = None
+    contenders: list[Contender] = field(default_factory=list)
 
     def add(self, kind: str, effect: Any) -> None:
         """Want one more thing done."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from schemas.decision import Decision
 from streams.engine.ids import uuid5
 from streams.engine.profile import Held, Instance, Profile
 from streams.engine.step import Step
+
+if TYPE_CHECKING:
+    from streams.engine.arbitration import Candidate, Ranking
 
 
 @dataclass(slots=True)
@@ -16,7 +19,8 @@ class Proposed:
     """A proposed action on its way through the gates; `channel` and `to` are filled by the channel gate.
 
     `ways` are the channels, each with its address, by which it may go: what a gate leaves of them; None: not asked for
-    yet. `why` says why there is none.
+    yet. `why` says why there is none. Of an action that asks for an offer: the `ranking` for its place, the `candidate`
+    it takes, the better ones that a gate `passed` over (by name, with the gate), and the action as it `asked`.
     """
 
     held: Held
@@ -27,11 +31,20 @@ class Proposed:
     to: str | None = None
     ways: list[tuple[str, str | None]] | None = None
     why: str = "no-address"
+    ranking: Ranking | None = None
+    candidate: Candidate | None = None
+    passed: dict[str, str] | None = None
+    asked: Held | None = None
 
     @property
     def topic(self) -> str:
         """What it is about."""
         return self.held.topic
+
+    @property
+    def offer(self) -> str | None:
+        """The name of the offer it makes."""
+        return self.candidate.offer.name if self.candidate is not None else None
 
 
 class Verdict(NamedTuple):
@@ -69,5 +82,6 @@ def decide(profile: Profile, proposed: Proposed, verdict: Verdict, now: int, ste
             event_id=held.event_id,
             value=verdict.value or None,
             bound=verdict.bound or None,
+            offer=proposed.offer,
         ),
     )

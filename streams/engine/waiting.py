@@ -9,9 +9,9 @@ from __future__ import annotations
 import msgspec
 
 from streams.engine.durations import duration
-from streams.engine.gates import propose
 from streams.engine.holds import next_end, open_hold
 from streams.engine.profile import Held, Instance, Profile
+from streams.engine.proposals import propose
 from streams.engine.rules import Rules
 from streams.engine.step import Step
 from streams.engine.verdicts import Proposed, Verdict, decide

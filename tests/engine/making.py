@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from schemas.definition import Definition
 from schemas.journal import TOUCHPOINTS, Entry, Event, Origin
 from schemas.journey import Journey
 from schemas.outcome import Outcome
@@ -70,7 +71,7 @@ def journey(name: str, stages: dict[str, Any], **more: Any) -> Journey:
     )
 
 
-def library(*definitions: Journey | Policy) -> Library:
+def library(*definitions: Definition) -> Library:
     """A library of these definitions, and of POLICY unless one is among them."""
     known = Library()
     for each in definitions if any(isinstance(each, Policy) for each in definitions) else (POLICY, *definitions):
@@ -78,7 +79,7 @@ def library(*definitions: Journey | Policy) -> Library:
     return known
 
 
-def rules(*definitions: Journey | Policy, stops: tuple[str, ...] = ()) -> Rules:
+def rules(*definitions: Definition, stops: tuple[str, ...] = ()) -> Rules:
     """The newest version of each definition in force."""
     known = library(*definitions)
     active = {f"{each.kind}/{each.name}": (each.version, each.fingerprint) for each in activations(known)}
@@ -113,7 +114,7 @@ def event(
 class Shop:
     """One installation in memory; `see` names customers, devices and properties; times are relative to START."""
 
-    def __init__(self, *definitions: Journey | Policy, partitions: int = 3) -> None:
+    def __init__(self, *definitions: Definition, partitions: int = 3) -> None:
         self.simulator = Simulator(library(*definitions), partitions)
         self.failed: set[int] = set()  # numbers of actions whose outcome said so
         self._events = self._outcomes = 0
@@ -198,7 +199,7 @@ class Shop:
 class Tasks:
     """A task and a journal for each profile; a test says which journal is read when."""
 
-    def __init__(self, *definitions: Journey | Policy) -> None:
+    def __init__(self, *definitions: Definition) -> None:
         self.library = library(*definitions)
         self.router = Router()
         self.journals: dict[str, deque[Entry]] = {}

@@ -49,6 +49,7 @@ class Seen:
     cases: dict[str, dict[str, Any]] = field(default_factory=dict)
     windows: dict[Window, Any] = field(default_factory=dict)
     time_zone: str = "Europe/Helsinki"
+    offers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def count(self, event_type: str | None) -> int:
         """How often the instance saw the type."""
@@ -57,6 +58,12 @@ class Seen:
     def profile_count(self, event_type: str | None) -> int:
         """How often the profile saw the type."""
         return self.profile_counts.get(event_type, 0)
+
+    def best(self, place: str) -> dict[str, Any]:
+        """The best offer for the place."""
+        if place not in self.offers:
+            raise Absent(place)
+        return self.offers[place]
 
     def is_open(self, kind: str) -> bool:
         """Whether a case of this kind is open."""

@@ -11,7 +11,7 @@ from schemas.identifiers import address_hash, contact_key
 from schemas.journal import Origin, Stop
 from schemas.journal import Outcome as OutcomeEntry
 from schemas.policy import Policy
-from streams.engine import contacts, gates
+from streams.engine import contacts, proposals
 from streams.engine.profile import DELIVERED, FAILED, FORMAT, Case, Consent, Contact, Held, Instance, Profile, Trait
 from streams.engine.rules import Rules
 from streams.engine.step import Step
@@ -47,7 +47,7 @@ def _propose(
     profile.instances["journey"] = instance
     held = Held("action", "stage/0", "stage", 1, START, "cause", kind, {"purpose": purpose} | params)
     step = Step()
-    gates.propose(profile, instance, held, rules, START, step)
+    proposals.propose(profile, instance, held, rules, START, step)
     assert len(step.wanted.decisions) == 1, "each proposed action gets one verdict"
     return step
 

@@ -10,11 +10,12 @@ import msgspec
 
 from schemas.journal import TOUCHPOINTS, Forward, Mark, Origin, Origins, Stop, TaskMark, Unite
 from schemas.journal import Outcome as OutcomeEntry
-from streams.engine.partition import Partition, Slice, WorkRemains
+from schemas.offer import Offer
+from streams.engine.partition import Meta, Partition, Slice, WorkRemains
 from streams.engine.profile import decode
 from streams.engine.store import MemoryStore
 from streams.simulator import activations
-from tests.engine.making import DAY, HOUR, MINUTE, START, Shop, event
+from tests.engine.making import DAY, HOUR, MINUTE, START, Shop, event, journey
 from tests.properties.logs import CARD, COUPON, DEFINITIONS, RECEIPTS
 
 FOLDER = Path(__file__).parent
@@ -47,7 +48,7 @@ def rich_states() -> dict[str, bytes]:
     shop.see("customers_merged", 5 * HOUR, ids="customer:bea", **_names("ann", "bea"))
     shop.see("logged_out", DAY, ids="customer:ann,device:e")
     shop.see("page_viewed", DAY, ids="device:e", page="/")
-    return shop.simulator.states() | _waiting() | _firing()
+    return shop.simulator.states() | _waiting() | _firing() | _offered().simulator.states()
 
 
 def _names(source: str, into: str) -> dict[str, Any]:
@@ -67,6 +68,16 @@ def _waiting() -> dict[str, bytes]:
     for offset, entry in enumerate(entries):
         partition.apply(offset, entry)
     return partition.collect().states
+
+
+def _offered() -> Shop:
+    """A customer who got an offer of which there are few."""
+    rare = Offer.model_validate({"offer": "rare", "version": 1, "capacity": 5, "places": {"web": {"say": "rare"}}})
+    asks = journey("asks", {"here": [{"on arrival": None, "do": [{"banner": {"place": "web"}}], "end": True}]})
+    shop = Shop(asks, rare, partitions=1)
+    shop.allow("personalisation", ids="customer:flo")
+    shop.see("hello", 1, ids="customer:flo")
+    return shop
 
 
 def _firing() -> dict[str, bytes]:
@@ -90,8 +101,13 @@ def rich_meta() -> bytes:
     ):
         partition.apply(offset, entry)
     meta = partition.collect().meta
+    offered = _offered().simulator.stores[0].meta
     assert meta is not None
-    return meta
+    assert offered is not None
+    whole = msgspec.msgpack.decode(meta, type=Meta)
+    whole.taken = msgspec.msgpack.decode(offered, type=Meta).taken
+    assert whole.taken == {"rare": 1}
+    return msgspec.msgpack.encode(whole)
 
 
 if __name__ == "__main__":

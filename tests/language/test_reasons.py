@@ -17,6 +17,8 @@ from tests.support.kafka import ROOT
 # What stands for reasons that are no constants in the engine's text: the file, the gate, and what they can be.
 COMPUTED: dict[tuple[str, str], tuple[str | None, ...]] = {
     ("contacts.py", "withdrawal"): (None,),  # why what was sent is taken back, in words
+    ("gates.py", "eligibility"): ("nothing-eligible", "capacity"),
+    ("proposals.py", "journey"): ("instance-ended",),
     # The rule's name in the policy.
     ("gates.py", "holdout"): (None,),
     ("gates.py", "hold"): (None,),
