@@ -1,6 +1,7 @@
 """The control topic: what is stopped now, for sinks, which follow it, and for workers, which write it to the journal.
 
-Compacted, one partition; a record's key is its scope: `marketing`, or `journey:<name>`.
+Compacted, one partition; a record's key is its scope: `marketing`, `journey:<name>`, or `offer:<name>`, which only the
+engine knows: it chooses that offer no more.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="ask nothing")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="only show what would change")]
 By = Annotated[str | None, typer.Option("--by", help="who wants it", show_default="the user of this system")]
 Why = Annotated[str, typer.Option("--why", help="why, for the audit")]
-Scope = Annotated[str, typer.Argument(help="marketing, or journey/<name>")]
+Scope = Annotated[str, typer.Argument(help="marketing, journey/<name> or offer/<name>")]
 
 
 def register(app: typer.Typer) -> None:
@@ -289,11 +289,11 @@ def stop(
     prefix: Prefix = None,
     json: Json = False,  # noqa: FBT002 - an option, named where it is used
 ) -> None:
-    """Stop all marketing, or one journey, at once.
+    """Stop all marketing, a journey or an offer, at once.
 
     Sinks deliver nothing of it any more, not what waits in their queues either, which is withdrawn; the engine refuses
-    what is proposed, and lets nobody into a stopped journey. Exit code 1 when not every journal partition has it in
-    time.
+    what is proposed, lets nobody into a stopped journey and chooses no stopped offer. Exit code 1 when not every
+    journal partition has it in time.
 
     Example: polku stop marketing --why "wrong prices in the mails"
     Example: polku stop journey/onboarding --why "under review"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError, TopicPartition
 
-from schemas.control import MARKETING, Control, journey_scope
+from schemas.control import MARKETING, Control
 from schemas.journal import Stop, decode
 from streams import definitionlog
 from streams.records import connect, partitions_of
@@ -34,16 +34,16 @@ class Said:
 
 
 def scope_of(text: str, published: Published) -> str:
-    """The scope that `marketing` or `journey/<name>` names. Raises UsageError for a journey that is not there."""
+    """The scope that `marketing`, `journey/<name>` or `offer/<name>` names. Raises UsageError for one not there."""
     if text == MARKETING:
         return MARKETING
     kind, slash, name = text.partition("/")
-    if kind != "journey" or not slash:
-        raise UsageError(f"'{text}' cannot be stopped; write 'marketing' or 'journey/<name>'")
-    known = sorted(each for of, each in published.versions if of == "journey")
+    if kind not in {"journey", "offer"} or not slash:
+        raise UsageError(f"'{text}' cannot be stopped; write 'marketing', 'journey/<name>' or 'offer/<name>'")
+    known = sorted(each for of, each in published.versions if of == kind)
     if name not in known:
-        raise UsageError(f"there is no journey '{name}'; known: {', '.join(known) or 'none'}")
-    return journey_scope(name)
+        raise UsageError(f"there is no {kind} '{name}'; known: {', '.join(known) or 'none'}")
+    return f"{kind}:{name}"
 
 
 def say(settings: Settings, published: Published, word: Control, within: float = WITHIN) -> Said:

@@ -60,7 +60,7 @@ def test_a_stop_stands_once_in_every_partition(installation: Installation) -> No
     ]
 
 
-@pytest.mark.parametrize("scope", ["everything", "journey", "journey/nothing", "policy/bank"])
+@pytest.mark.parametrize("scope", ["everything", "journey", "journey/nothing", "offer/nothing", "policy/bank"])
 def test_what_cannot_be_stopped(installation: Installation, scope: str) -> None:  # noqa: F811 - as above
     """Exit code 2, and what can be."""
     ran = installation.polku("stop", scope)
