@@ -41,7 +41,7 @@ Params = dict[Word, Any]
 
 PERCENT = 100
 
-TRIGGERS = ("when", "after", "on arrival", "at risk", "broken")
+TRIGGERS = ("when", "after", "on arrival", "as soon as", "at risk", "broken")
 # The parts of a score: their product is what actions and offers are ranked by.
 SCORE = ("propensity", "context", "value", "lever")
 # Parameters with a meaning of their own; every other one is handed to the channel.
@@ -67,12 +67,16 @@ def handler_rules(handler: Mapping[str, Any]) -> Iterator[BrokenRule]:
     if not triggers:
         yield BrokenRule(
             None,
-            "this handler never runs: it has no 'when', 'after', 'on arrival', 'at risk' or 'broken'",
-            "begin it with 'when: <event type>', 'after: <time>', 'on arrival:' or 'broken: <promise>'",
+            "this handler never runs: it has no 'when', 'after', 'on arrival', 'as soon as', 'at risk' or 'broken'",
+            "begin it with 'when: <event type>', 'after: <time>', 'on arrival:' or 'as soon as: <condition>'",
         )
     for key in triggers[1:]:
         yield BrokenRule(
             key, f"a handler has one trigger, and this one has '{triggers[0]}' and '{key}'", "make two handlers of it"
+        )
+    if "as soon as" in handler and "if" in handler:
+        yield BrokenRule(
+            "if", "'as soon as' has its condition, and this handler has an 'if' too", "join them with '&&'"
         )
     for key, value in handler.items():
         if value is None and key != "on arrival":
@@ -132,7 +136,8 @@ Keeps = Name | Annotated[list[Name], Field(min_length=1, max_length=20)]
 class Handler(Model):
     """A reaction of a stage: its trigger; *if*; *set*, *promise*, *keep*, *do*, *to*, *end*.
 
-    The trigger is *when* an event comes, *after* a time, *on arrival*, or a promise that is *at risk* or *broken*.
+    The trigger is *when* an event comes, *after* a time, *on arrival*, *as soon as* a condition is true, or a promise
+    that is *at risk* or *broken*.
     """
 
     when: Annotated[
@@ -141,6 +146,10 @@ class Handler(Model):
     ] = None
     after: After | SkipJsonSchema[None] = None
     arrival: Annotated[None, Field(alias="on arrival", description="when the stage is entered; has no value")] = None
+    soon: Annotated[
+        Expression | SkipJsonSchema[None],
+        Field(alias="as soon as", description="the moment this is true, whatever made it so, once in each visit"),
+    ] = None
     at_risk: Annotated[
         Name | SkipJsonSchema[None], Field(alias="at risk", description="when this promise is at risk")
     ] = None

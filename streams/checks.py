@@ -96,6 +96,7 @@ class JourneyChecks:
             if stage is None:
                 yield from self._not_anywhere(handler)
             yield from self._condition(handler, scope)
+            yield from self._soon(stage, handler, replace(scope, now=False))
             yield from self._sets(handler, scope)
             for owner in owners(handler):
                 yield from self._parameter("owner", owner, scope)
@@ -113,7 +114,7 @@ class JourneyChecks:
         types = {item.value for node in whens for item in (node.items or [node]) if isinstance(item.value, str)}
         for each in written:
             sets = each.get("set")
-            for node in (each.get("if"), *(sets.fields.values() if sets is not None else ())):
+            for node in (each.get("if"), each.get("as soon as"), *(sets.fields.values() if sets is not None else ())):
                 if node is None or not isinstance(node.value, str):
                     continue
                 for found in _COUNTED.finditer(node.value):
@@ -130,17 +131,28 @@ class JourneyChecks:
     def _not_anywhere(self, handler: Node) -> Iterator[Problem]:
         for trigger in ("after", "on arrival"):
             if trigger in handler.fields:
-                message = f"'{trigger}' has no meaning under 'any stage', only 'when', 'at risk' and 'broken' have"
+                message = (
+                    f"'{trigger}' has no meaning under 'any stage': only 'when', 'as soon as', 'at risk', 'broken' have"
+                )
                 way_out = "put the handler into the stages it is for"
                 yield Problem(self.document.file, *handler.key_place(trigger), message, way_out)
 
-    def _condition(self, handler: Node, scope: Scope) -> Iterator[Problem]:
-        node = handler.get("if")
+    def _soon(self, stage: str | None, handler: Node, scope: Scope) -> Iterator[Problem]:
+        yield from self._condition(handler, scope, "as soon as")
+        to = handler.get("to")
+        if "as soon as" in handler.fields and to is not None and to.value == stage:
+            message = f"'as soon as' leads to '{stage}', where it stands: it would act again at once"
+            yield Problem(self.document.file, to.line, to.column, message, "lead to another stage, or leave 'to' out")
+
+    def _condition(self, handler: Node, scope: Scope, key: str = "if") -> Iterator[Problem]:
+        node = handler.get(key)
         if node is not None and not node.spoilt and isinstance(node.value, str):
             yield from compiled(self.document.file, node, compile_condition, scope)
         elif node is not None and isinstance(node.value, bool):
             message = f"this condition is always {str(node.value).lower()}"
-            yield Problem(self.document.file, node.line, node.column, message, "write a condition, or leave 'if' out")
+            yield Problem(
+                self.document.file, node.line, node.column, message, f"write a condition, or leave '{key}' out"
+            )
 
     def _sets(self, handler: Node, scope: Scope) -> Iterator[Problem]:
         sets = handler.get("set")

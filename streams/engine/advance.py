@@ -104,6 +104,8 @@ def _event(profile: Profile, event: Event, now: int, rules: Rules, step: Step) -
         _cases(profile, event, now, rules, step)
     if kind in rules.types and journeys.on_event(profile, event, now, rules, step):
         stirred = True
+    if profile.unnoticed and journeys.notice(profile, event, now, rules, step, quiet=False):
+        stirred = True
     if profile.cases and waiting.any_held(profile) and waiting.release(profile, rules, now, step):
         # Not only when a case closes: a merge or a new policy may end a hold, and send nothing themselves.
         stirred = True

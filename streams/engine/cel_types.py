@@ -399,6 +399,11 @@ class _Checker:
             return self.window(node) if is_window(node) else self.count(node, node.target.name)
         if node.target is None and node.name == "has":
             return self.has(node)
+        if node.target is None and node.name == "best" and not self.scope.now:
+            raise ExpressionError(
+                "best() cannot stand in `as soon as`: any event may change which is the best; use `when` with `if`",
+                node.column,
+            )
         if node.target is None and node.name == "split":
             read_split(node, self.scope.splits)
             return Type.STRING
@@ -504,6 +509,14 @@ class _Checker:
         if len(node.arguments) > 1:
             raise ExpressionError(
                 f'{root}.count() takes one event type or nothing; write {root}.count("event_type")', node.column
+            )
+        if not self.scope.now and not (
+            all(isinstance(each, Constant) for each in node.arguments) and (node.arguments or root == "journey")
+        ):
+            raise ExpressionError(
+                f"`as soon as` is asked after the events that can change it; name the event type, as in "
+                f'{root}.count("form_left")',
+                node.column,
             )
         for argument in node.arguments:
             kind = self.type_of(argument)

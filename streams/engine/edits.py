@@ -43,6 +43,7 @@ def follow(profile: Profile, journey: CompiledJourney, rules: Rules, step: Step)
     """Move a profile's instance to a version that is put in force, at the partition's time; what is overdue fires."""
     now = profile.now = max(step.watermark, profile.now)
     tell(profile, move(profile.instances[journey.name], journey, rules), now, step)
+    journeys.notice(profile, None, now, rules, step, quiet=True)
     profile.wake = journeys.next_due(profile, rules)
     journeys.fire(profile, rules, step.watermark, step)
 
@@ -67,7 +68,7 @@ def move(instance: Instance, journey: CompiledJourney, rules: Rules) -> Move:
     if to != stage:
         # Another visit, so that its actions have ids of their own.
         instance.visits[to] = instance.visits.get(to, 0) + 1
-        instance.done = {}
+        instance.done, instance.noticed = {}, []
     instance.version, instance.stage, instance.order = journey.version, to, journey.stages[to].order
     return Move(instance, stage, journey.version, mapped=True)
 

@@ -2,11 +2,12 @@
 
 An event is offered to the current stage's handlers first; the first whose condition holds reacts. Unless that moved
 or ended the instance, the handlers of *any stage* are asked in the same way. So one event takes at most one branch.
+Then `as soon as` of the stage that one is in by now: what the event has made true acts, each once in a visit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from schemas.control import journey_scope
@@ -20,6 +21,7 @@ from streams.engine.moment import Moment, holds
 from streams.engine.parameters import filled
 from streams.engine.profile import Held, Instance, Profile
 from streams.engine.rules import ALWAYS, NEVER, CompiledJourney, Entrance, Reaction, Rules, Stage
+from streams.engine.soon import Soon
 from streams.engine.step import Step, Transition
 from streams.engine.trace import ENTER, Barred
 
@@ -31,6 +33,7 @@ MAX_ARRIVALS = 20
 # takes 168.
 MAX_STEPS = 1000
 STEP_BUDGET = "step-budget"
+SOON = "as soon as"
 
 
 def _assign(instance: Instance, sets: tuple[tuple[str, Any], ...], moment: Moment) -> None:
@@ -81,7 +84,90 @@ def on_event(profile: Profile, event: Event, now: int, rules: Rules, step: Step)
         if reactions is not None:
             moment = moment or Moment(profile, event, now, rules, step)
             stirred = _react(journey, instance, reactions, moment) or stirred
+    watched = rules.watched.get(kind)
+    if watched is not None:
+        moment = moment or Moment(profile, event, now, rules, step)
+        stirred = _look(watched, kind, moment) or stirred
     return stirred
+
+
+def _look(names: Iterable[str], kind: str, moment: Moment) -> bool:
+    """Let what an event of this type may have made true in these journeys act; whether anything did."""
+    stirred = False
+    for name in names:
+        instance = moment.profile.instances.get(name)
+        if instance is not None and not instance.ended:
+            journey = moment.rules.journey(name, instance.version)
+            soons = journey.stages[instance.stage].soon_by_type.get(kind)
+            if soons is not None:
+                stirred = _notice(journey, instance, soons, moment) or stirred
+    return stirred
+
+
+def notice(profile: Profile, event: Event | None, now: int, rules: Rules, step: Step, *, quiet: bool) -> bool:
+    """Let every `as soon as` that is true act, after what may have made any of them so: a merge, an edit.
+
+    `quiet`: those alone that send nothing; the others act with the profile's next event, whatever it is.
+    """
+    profile.unnoticed = False
+    stirred = False
+    for name in sorted(profile.instances):
+        instance = profile.instances[name]
+        if instance.ended:
+            continue
+        journey = rules.journey(name, instance.version)
+        soons = journey.stages[instance.stage].soon
+        if soons:
+            moment = Moment(profile, event, now, rules, step)
+            moment.quiet = quiet
+            stirred = _notice(journey, instance, soons, moment) or stirred
+    return stirred
+
+
+def _notice(journey: CompiledJourney, instance: Instance, soons: Iterable[Soon], moment: Moment) -> bool:
+    """Let what is true by now act; whether anything did. An event that came too late sends nothing."""
+    event, stage = moment.event, journey.stages[instance.stage]
+    moment.instance = instance
+    quiet, unnoticed = moment.quiet, moment.profile.unnoticed
+    if event is not None and event.origin.time - event.occurred_at > journey.stale_after:
+        moment.quiet, moment.profile.unnoticed = True, False
+    acted, to = _act(stage, soons, instance, moment)
+    if to is not None:
+        _move(journey, instance, to, moment, SOON)
+    if moment.quiet and not quiet and event is not None:
+        if moment.profile.unnoticed and event.type not in stage.reactions:  # else these have said it
+            _stale(journey, instance, event, moment)
+        moment.quiet = quiet
+    moment.profile.unnoticed |= unnoticed
+    return acted
+
+
+def _act(stage: Stage, soons: Iterable[Soon], instance: Instance, moment: Moment) -> tuple[bool, str | None]:
+    """Whether any of them acted, and the stage that the first that moves leads to."""
+    acted, ahead = False, list(soons)
+    while ahead:
+        soon = ahead.pop(0)
+        reaction = soon.reaction
+        if soon.mark in instance.noticed:
+            continue
+        if not holds(reaction.condition, moment):
+            if moment.step.trace is not None:
+                trace.condition(instance.journey, instance.version, reaction.path, reaction.written, moment)
+            continue
+        if moment.quiet and not soon.quiet:
+            moment.profile.unnoticed = True
+            continue
+        acted = True
+        instance.noticed.append(soon.mark)
+        _do(instance, reaction, moment)
+        if reaction.to is not None:
+            return True, reaction.to
+        if reaction.end:
+            _end_by(instance, SOON, moment)
+            return True, None
+        if reaction.sets:
+            ahead += [each for each in stage.soon if each.vars]
+    return acted, None
 
 
 def _stale(journey: CompiledJourney, instance: Instance | None, event: Event, moment: Moment) -> bool:
@@ -200,16 +286,21 @@ def _handle(
 
 
 def _run(journey: CompiledJourney, instance: Instance, reaction: Reaction, moment: Moment, why: str) -> None:
+    _do(instance, reaction, moment)
+    if reaction.to is not None:
+        _move(journey, instance, reaction.to, moment, why)
+    if reaction.end and not instance.ended:
+        _end_by(instance, why, moment)
+
+
+def _do(instance: Instance, reaction: Reaction, moment: Moment) -> None:
+    """All that a handler does where it stands."""
     if reaction.sets:
         _assign(instance, reaction.sets, moment)
     if reaction.promises or reaction.keeps:
         _promise(instance, reaction, moment)
     for proposal in reaction.proposals:
         _propose(instance, proposal, moment)
-    if reaction.to is not None:
-        _move(journey, instance, reaction.to, moment, why)
-    if reaction.end and not instance.ended:
-        _end_by(instance, why, moment)
 
 
 def _promise(instance: Instance, reaction: Reaction, moment: Moment) -> None:
@@ -265,11 +356,13 @@ def _move(journey: CompiledJourney, instance: Instance, to: str, moment: Moment,
         )
         instance.stage, instance.order, instance.entered = to, stage.order, moment.now
         instance.visits[to] = instance.visits.get(to, 0) + 1
-        instance.fired, instance.done = {}, {}
-        following = _arrive(stage, instance, moment)
+        instance.fired, instance.done, instance.noticed = {}, {}, []
+        following, why = _arrive(stage, instance, moment), "arrival"
+        if following is None and stage.soon and not instance.ended:
+            following, why = _act(stage, stage.soon, instance, moment)[1], SOON
         if following is None:
             return
-        to, why = following, "arrival"
+        to = following
     _exceed(instance, moment, MAX_ARRIVALS, "arrivals without time")
 
 
@@ -306,11 +399,7 @@ def _arrive(stage: Stage, instance: Instance, moment: Moment) -> str | None:
             if moment.step.trace is not None:
                 trace.condition(instance.journey, instance.version, reaction.path, reaction.written, moment)
             continue
-        _assign(instance, reaction.sets, moment)
-        if reaction.promises or reaction.keeps:
-            _promise(instance, reaction, moment)
-        for proposal in reaction.proposals:
-            _propose(instance, proposal, moment)
+        _do(instance, reaction, moment)
         if reaction.to is not None:
             return reaction.to
         if reaction.end:
@@ -460,6 +549,10 @@ def _fire_instance(
 
 def _moved_on(instance: Instance, visits: dict[str, int], before: int, moment: Moment, taken: dict[str, int]) -> bool:
     """Count the steps that a timer took; whether the instance ended or left the stage that its other timers are of."""
+    journey = moment.rules.journey(instance.journey, instance.version)
+    if not instance.ended and (soon := journey.stages[instance.stage].soon):
+        # A timer may have set variables; nothing else that it could read.
+        _notice(journey, instance, [each for each in soon if each.vars], moment)
     arrived = sum(kind == "transitions" for _, kind, _ in moment.step.effects[before:])
     steps = taken[instance.id] = taken.get(instance.id, 0) + max(1, arrived)
     if not instance.ended and steps > MAX_STEPS:

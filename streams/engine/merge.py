@@ -87,6 +87,7 @@ def merge(profile: Profile, other: Profile, rules: Rules, now: int, step: Step) 
         if each.instance.id not in known and profile.instances[each.instance.journey] is each.instance:
             edits.tell(profile, each, now, step)
     settle(profile, rules, now, step)
+    journeys.notice(profile, None, now, rules, step, quiet=True)
     profile.wake = journeys.next_due(profile, rules)
 
 

@@ -42,13 +42,14 @@ class Traits:
 class Moment:
     """What a condition sees: profile, instance (None before entry), event (None for a timer), and time."""
 
-    __slots__ = ("event", "instance", "now", "profile", "queued_before", "rules", "sent_before", "step")
+    __slots__ = ("event", "instance", "now", "profile", "queued_before", "quiet", "rules", "sent_before", "step")
 
     def __init__(self, profile: Profile, event: Event | None, now: int, rules: Rules, step: Step) -> None:
         self.profile, self.event, self.now, self.rules, self.step = profile, event, now, rules, step
         self.instance: Instance | None = None
         self.sent_before = len(step.effects)
         self.queued_before = len(step.contenders)
+        self.quiet = False  # whether nothing may be sent because of it: a merge, an edit
 
     @property
     def event_time(self) -> int:

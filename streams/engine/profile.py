@@ -151,6 +151,8 @@ class Instance(msgspec.Struct, array_like=True):
     why: str = ""
     promises: dict[str, Promise] = {}
     promised: int = 0
+    # What `as soon as` of this visit has acted (streams.engine.soon).
+    noticed: list[bytes] = []
 
 
 class Latest(msgspec.Struct, frozen=True, array_like=True):
@@ -216,6 +218,8 @@ class Profile(msgspec.Struct, array_like=True):
     latest: dict[str, dict[str, Latest]] = {}
     # Words on purposes and on contact that newer ones took the place of, the newest first.
     words: dict[str, list[Consent]] = {}
+    # A merge or an edit made an `as soon as` true that sends something: it acts with the next event.
+    unnoticed: bool = False
 
     @property
     def is_customer(self) -> bool:

@@ -28,11 +28,12 @@ from streams.engine.conditions import (
     compile_parameter,
 )
 from streams.engine.durations import duration
-from streams.engine.ids import percent
+from streams.engine.ids import digest, percent
 from streams.engine.limits import caps, distances
 from streams.engine.offers import Capacity, compile_offer
 from streams.engine.promises import AT_RISK, BROKEN, Vow, compile_promise
 from streams.engine.quiet import quiet_times
+from streams.engine.soon import Place, Soon, changed_by, reads_variables
 from streams.engine.windows import Plan, plan
 
 if TYPE_CHECKING:
@@ -112,6 +113,8 @@ class Stage:
     reactions: dict[str, tuple[tuple[Reaction, ...], tuple[Reaction, ...]]]
     timers: tuple[Timer, ...]
     arrival: tuple[Reaction, ...]
+    soon: tuple[Soon, ...] = ()
+    soon_by_type: dict[str, tuple[Soon, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,7 @@ class CompiledJourney:
     moved: dict[str, str]
     windows: frozenset[Window]
     holdout: int
+    watched: frozenset[str]
 
 
 def _when(handler: Handler) -> tuple[str, ...]:
@@ -178,6 +182,9 @@ def scope_of(journey: Journey, *, event: bool) -> Scope:
 
 def _reaction(path: str, handler: Handler, journey: Journey, policy: Policy) -> Reaction:
     scope = scope_of(journey, event=handler.when is not None)
+    condition, within = handler.if_, scope
+    if handler.soon is not None:
+        condition, within = handler.soon, replace(scope, now=False)
     proposals = []
     for number, action in enumerate(handler.do):
         for kind, written in action.items():
@@ -188,20 +195,56 @@ def _reaction(path: str, handler: Handler, journey: Journey, policy: Policy) -> 
             proposals.append(_proposal(f"{path}/{number}/{kind}", kind, params, purpose, scope))
     return Reaction(
         path=path,
-        condition=compile_condition(handler.if_, scope) if handler.if_ else None,
+        condition=compile_condition(condition, within) if condition else None,
         sets=tuple((name, compile_expression(text, scope)) for name, text in handler.set.items()),
         proposals=tuple(proposals),
         to=handler.to,
         end=handler.end,
-        written=Written(handler.if_, scope) if handler.if_ else None,
+        written=Written(condition, within) if condition else None,
         promises=tuple(compile_promise(name, terms, policy, scope) for name, terms in handler.promise.items()),
         keeps=several(handler.keep),
     )
 
 
+def _soons(journey: Journey, policy: Policy, stages: dict[str, Stage]) -> dict[str, tuple[Soon, ...]]:
+    """The `as soon as` handlers of each stage: its own, then those of any stage that do not lead to it."""
+    found: dict[str, tuple[Soon, ...]] = {}
+    heard = listens_to(journey)
+    anywhere = [(f"any stage/{number}", handler) for number, handler in enumerate(journey.any_stage)]
+    for name, handlers in journey.stages.items():
+        place = Place(journey, (*handlers, *journey.any_stage), policy, heard)
+        listed = [(f"{name}/{number}", handler) for number, handler in enumerate(handlers)]
+        listed += [(path, handler) for path, handler in anywhere if handler.to != name]
+        made: list[Soon] = []
+        words: list[str] = []
+        for path, handler in listed:
+            if handler.soon is None:
+                continue
+            reaction = _reaction(path, handler, journey, policy)
+            words.append(handler.soon)
+            mark = digest(f"{words.count(handler.soon)}\x1f{handler.soon}")
+            types = changed_by(handler.soon, place)
+            made.append(
+                Soon(reaction, mark, types, reads_variables(handler.soon), _quiet(reaction, stages, frozenset()))
+            )
+        found[name] = tuple(made)
+    return found
+
+
+def _quiet(reaction: Reaction, stages: dict[str, Stage], passed: frozenset[str]) -> bool:
+    """Whether nothing is sent by a handler, nor on arrival where it leads."""
+    if reaction.proposals:
+        return False
+    if reaction.to is None or reaction.to in passed:
+        return True
+    return all(_quiet(each, stages, passed | {reaction.to}) for each in stages[reaction.to].arrival)
+
+
 def _stage(name: str, order: int, journey: Journey, policy: Policy, anywhere: dict[str, tuple[Reaction, ...]]) -> Stage:
     when, timers, arrival = [], [], []
     for number, handler in enumerate(journey.stages[name]):
+        if handler.soon is not None:
+            continue  # in `_soons`
         reaction = _reaction(f"{name}/{number}", handler, journey, policy)
         if reacts := _when(handler):
             when.append((reacts, reaction))
@@ -248,6 +291,11 @@ def enters_by(journey: Journey) -> frozenset[str]:
     return frozenset(each for entry in _entries(journey) for each in several(entry.when))
 
 
+def watches(journey: Journey) -> bool:
+    """Whether any handler waits for a condition to become true."""
+    return any(handler.soon is not None for stage in (journey.any_stage, *journey.stages.values()) for handler in stage)
+
+
 def waits_for_silence(journey: Journey) -> bool:
     """Whether any stage waits for silence: then every touchpoint moves a timer."""
     return any(str(handler.after).endswith("silence") for stage in journey.stages.values() for handler in stage)
@@ -267,6 +315,7 @@ def _expressions(journey: Journey) -> Iterator[str]:
         yield from part.set.values()
     for handler in handlers:
         yield from (terms.owner or "" for terms in handler.promise.values())
+        yield handler.soon or ""
         for action in handler.do:
             for params in action.values():
                 for name, value in params.items():
@@ -299,9 +348,14 @@ def compile_journey(journey: Journey, policy: Policy) -> CompiledJourney:
         [
             (_when(handler), _reaction(f"any stage/{number}", handler, journey, policy))
             for number, handler in enumerate(journey.any_stage)
+            if handler.soon is None
         ]
     )
     stages = {name: _stage(name, order, journey, policy, anywhere) for order, name in enumerate(journey.stages)}
+    for name, soon in _soons(journey, policy, stages).items():
+        stages[name] = replace(
+            stages[name], soon=soon, soon_by_type=_by_type([(tuple(sorted(each.types)), each) for each in soon])
+        )
     enter = _by_type([_entrance(entry, journey, next(iter(stages))) for entry in entries])
     goals = journey.goal if isinstance(journey.goal, list) else [journey.goal] if journey.goal else []
     return CompiledJourney(
@@ -319,6 +373,7 @@ def compile_journey(journey: Journey, policy: Policy) -> CompiledJourney:
         moved=dict(journey.moved),
         windows=windows_of(_expressions(journey)),
         holdout=journey.holdout or 0,
+        watched=frozenset(kind for stage in stages.values() for each in stage.soon for kind in each.types),
     )
 
 
@@ -406,6 +461,7 @@ class Rules:
         "silence",
         "stops",
         "types",
+        "watched",
     )
 
     def __init__(
@@ -480,7 +536,20 @@ class Rules:
             (name, each) for name, version, model in ran if version != self.active[name] for each in listens_to(model)
         }
         self.former = _by_type([((each,), name) for name, each in sorted(former)])
-        self.types = self.listeners.keys() | self.former.keys()
+        # Which journeys have an `as soon as` that an event of a type can change, in a version that somebody may be in.
+        watching = [(name, version) for name, version, model in ran if watches(model)]
+        self.watched = _by_type(
+            [
+                (tuple(sorted(types)), name)
+                for name in dict(watching)
+                if (
+                    types := frozenset[str]().union(
+                        *(self.journey(*each).watched for each in watching if each[0] == name)
+                    )
+                )
+            ]
+        )
+        self.types = self.listeners.keys() | self.former.keys() | self.watched.keys()
         self.silence = any(waits_for_silence(model) for _, _, model in ran)
         others = [model for name, version, model in ran if version != self.active[name]]
         self.recorded = self.plan.types | {each.kind for model in others for each in windows_of(_expressions(model))}

@@ -48,6 +48,9 @@ def rich_states() -> dict[str, bytes]:
     shop.see("customers_merged", 5 * HOUR, ids="customer:bea", **_names("ann", "bea"))
     shop.see("logged_out", DAY, ids="customer:ann,device:e")
     shop.see("page_viewed", DAY, ids="device:e", page="/")
+    shop.see("profile_updated", DAY, ids="customer:eda", preferred_channel="sms")
+    shop.see("order_placed", DAY, ids="customer:fay")
+    shop.see("customers_merged", DAY, ids="customer:fay", **_names("fay", "eda"))  # what is true by it waits
     return shop.simulator.states() | _waiting() | _firing() | _offered().simulator.states()
 
 

@@ -77,6 +77,7 @@ COUPON = journey(
             },
             {"after": "2h", "do": [{"message": {"say": "reminder", "expires": "6h"}}]},
             {"when": "order_placed", "end": True},
+            {"as soon as": "profile.count('order_placed', '2d') >= 3", "end": True},
             {"after": "1d", "end": True},
         ],
     },
@@ -95,6 +96,7 @@ RECEIPTS = journey(
             {"when": "something_else", "keep": "parcel"},
             {"at risk": "parcel", "do": [{"stop_ads": {"say": "hurry"}}]},
             {"broken": "parcel", "do": [{"stop_ads": {"say": "sorry"}}]},
+            {"as soon as": "traits.preferred_channel == 'sms'", "do": [{"stop_ads": {"say": "sms"}}]},
         ]
     },
     enter={"when": "order_placed"},
