@@ -7,6 +7,7 @@ engine to see that). `None` in place of a reason stands for those that are names
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from streams.terminal import moment
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 VERDICTS = {"refused": "not sent", "held": "held back", "pinned": "goes on as it was"}
 
 # {found} and {asked} are the decision's value and bound, {found_at} and {then} the moment that a number of ms found is,
-# and that moment and the time asked for; {purpose}, {action}, {channel}, {journey}, {stage} are the decision's.
+# and that moment and the time asked for; {free} is when a cap's next slot is free; {purpose}, {action}, {channel},
+# {journey}, {stage} are the decision's.
 MEANINGS: dict[tuple[str, str | None], str] = {
     ("duplicate", "already-emitted"): "this very action was sent before",
     ("consent", "never-given"): "there is no consent to {asked}",
@@ -100,9 +102,9 @@ WAYS_OUT: dict[tuple[str, str | None], str] = {
     ("expiry", "would-expire-waiting"): "it would have waited with an `expires` of more than {found}",
     ("expiry", "expired-while-waiting"): "it would have gone out with an `expires` of more than {found}",
     ("holdout", None): "nothing: who is held out stays so for as long as the share is {asked} percent",
-    ("caps", None): "it would have gone out with fewer sent before, or once a slot was free again",
+    ("caps", None): "it would have gone out from {free} on, or with fewer than {asked}",
     ("distance", None): "it goes out when {asked} have passed, if its journey still wants it then",
-    ("quiet", None): "it goes out at {asked}, if its journey still wants it then",
+    ("quiet", None): "it goes out on {asked}, if its journey still wants it then",
     ("hold", None): "without case {found}; what waits goes out when that is over, if its journey still wants it then",
     ("promise", None): "what keeps it would have had to come before {asked}",
     ("withdrawal", None): "it would have stayed had it been delivered before",
@@ -123,6 +125,8 @@ PROMISES = {
     "ended": "neither kept nor broken, the journey is over",
 }
 UNKEPT = ("at-risk", "broken")
+NEXT_SLOT = " (next slot "  # between what a cap has counted and when there is room again
+_LOCAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", re.ASCII)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 _AFTER = re.compile(r"\bafter (\d+) s\b")
 
@@ -185,7 +189,9 @@ def _known(table: dict[tuple[str, str | None], str], gate: str, reason: str) -> 
 
 def facts(value: str | None, bound: str | None) -> dict[str, str]:
     """What the tables may name of a value found and a bound asked for."""
-    found = {"found": _plain(value), "asked": _plain(bound), "found_at": _plain(value), "then": ""}
+    counted, _, free = (value or "").removesuffix(")").partition(NEXT_SLOT)
+    plain = _plain(counted if free else value)
+    found = {"found": plain, "asked": _plain(bound), "found_at": plain, "then": "", "free": _plain(free)}
     if value is not None and value.isdecimal():
         found["found_at"] = moment(int(value))
         number, _, unit = (bound or "").partition(" ")
@@ -203,6 +209,9 @@ def _plain(value: str | None) -> str:
     """A value as people read it: a duration in ms as days, hours, minutes and seconds; a moment as date and time."""
     if value is not None and _MOMENT.fullmatch(value):
         return value[:-1].replace("T", " ")
+    if value is not None and _LOCAL.fullmatch(value):
+        then = datetime.fromisoformat(value)
+        return f"{then:%A} {then.day} {then:%B %Y %H:%M}"
     number, _, unit = (value or "").partition(" ")
     return duration(int(number)) if unit == "ms" and number.isdecimal() else (value or "").replace(",", " or ")
 
