@@ -24,6 +24,23 @@ TEMPLATES = {"resume.email": "Subject: s\n\n{{ link }}", "thanks.email": "Subjec
 # What surrounds an example of handlers, or of some keys, to make a whole journey of it.
 HEAD = "journey: example\nversion: 1\npurpose: marketing\n"
 ENTER = "enter: {when: began}\n"
+# What a journey sends, for examples of rules of the policy.
+NEWS = (
+    HEAD
+    + ENTER
+    + """topic: credit-card
+stages:
+  first:
+    - when: news
+      do:
+        - send_message: {template: thanks}
+    - when: news_of
+      do:
+        - send_message: {template: thanks, topic: event.topic}
+    - after: 90d
+      end: true
+"""
+)
 LEADS_TO = "  {stage}:\n    - after: 1d\n      end: true\n"
 
 
@@ -50,6 +67,8 @@ def journey(example: Example) -> str:
     """A whole journey that holds the example."""
     if example.kind == "journey":
         return example.text
+    if example.kind == "rules":
+        return NEWS
     if example.kind == "keys":
         return HEAD + ("" if "enter:" in example.text else ENTER) + example.text
     indented = "".join(f"    {line}\n" for line in example.text.splitlines())
@@ -61,18 +80,28 @@ def journey(example: Example) -> str:
 
 
 EXAMPLES = examples()
-JOURNEYS = [example for example in EXAMPLES if example.kind in ("journey", "handlers", "keys")]
+JOURNEYS = [example for example in EXAMPLES if example.kind in ("journey", "handlers", "keys", "rules")]
 (POLICY,) = (example.text for example in EXAMPLES if example.kind == "policy")
 (STORY,) = (example.text for example in EXAMPLES if example.kind == "story")
 CONDITIONS = [line for example in EXAMPLES if example.kind == "cel" for line in example.text.splitlines()]
 
 
-def folder(tmp_path: Path, text: str) -> Path:
-    """A folder of definitions with one journey, and the page's policy."""
+def policy(example: Example) -> str:
+    """The page's policy, with the rules of the example in place of its own."""
+    if example.kind != "rules":
+        return POLICY
+    text = POLICY
+    for key in re.findall(r"^(\w+):", example.text, re.MULTILINE):
+        text = re.sub(rf"^{key}:.*\n(?:[ #].*\n)*", "", text, flags=re.MULTILINE)
+    return text + example.text
+
+
+def folder(tmp_path: Path, text: str, rules: str) -> Path:
+    """A folder of definitions with one journey, and a policy."""
     (tmp_path / "journeys").mkdir()
     (tmp_path / "templates").mkdir()
     (tmp_path / "journeys" / "example.yaml").write_text(text)
-    (tmp_path / "policy.yaml").write_text(POLICY)
+    (tmp_path / "policy.yaml").write_text(rules)
     for name, content in TEMPLATES.items():
         (tmp_path / "templates" / f"{name}.liquid").write_text(content)
     return tmp_path
@@ -81,7 +110,7 @@ def folder(tmp_path: Path, text: str) -> Path:
 @pytest.mark.parametrize("example", JOURNEYS, ids=lambda example: example.heading)
 def test_examples_are_sound_and_do_what_they_say(example: Example, tmp_path: Path) -> None:
     """Each example passes the checks, and its stories come true."""
-    definitions = folder(tmp_path, journey(example))
+    definitions = folder(tmp_path, journey(example), policy(example))
     assert errors(check_directory(definitions)) == []
     if example.kind == "journey":
         path = tmp_path / "journeys" / "card_test.yaml"
