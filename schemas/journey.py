@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
@@ -15,7 +16,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
-from schemas.policy import DelayText, DurationText, EventType, Model, Name, Percent, Word, wrong
+from schemas.policy import CLOCK, WEEKDAYS, DelayText, DurationText, EventType, Model, Name, Percent, Word, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,16 +33,43 @@ Again = Annotated[
 After = Annotated[
     str,
     Field(
-        pattern=r"^[1-9][0-9]{0,5}(s|m|h|d|w)( of silence)?$",
-        description="a time since the stage was entered, or of silence: without any event of this customer",
-        examples=["24h", "30m of silence"],
+        pattern=rf"^([1-9][0-9]{{0,5}}(s|m|h|d|w)( of silence| at {CLOCK})?"
+        rf"|[1-9][0-9]{{0,2}} working (hours?|days?( at {CLOCK})?))$",
+        description="a time since the stage was entered, perhaps until it is a local time, or working time; "
+        "or a time of silence: without any event of this customer",
+        examples=[
+            "24h",
+            "30m of silence",
+            "2d at 09:00",
+            "8 working hours",
+            "3 working days",
+            "3 working days at 09:00",
+        ],
+    ),
+]
+# A local time, perhaps on a day; or on, before or after the day that a trait or variable says.
+AT = (
+    rf"((?P<day>working day|{'|'.join(WEEKDAYS)}) )?(?P<clock>{CLOCK})"
+    rf"|((?P<each>each )|(?P<shift>[1-9][0-9]{{0,3}}[dw]) (?P<side>before|after) )?"
+    rf"(?P<root>traits|vars)\.(?P<name>[A-Za-z_][A-Za-z0-9_]{{0,199}}) (?P<time>{CLOCK})"
+)
+At = Annotated[
+    str,
+    Field(
+        pattern="^({})$".format(re.sub(r"\?P<\w+>", "", AT)),
+        description="a time by the customer's clock: the next there is, on a weekday or a working day, "
+        "or on the day that a trait or variable says",
+        examples=[
+            *("09:00", "monday 09:00", "working day 09:00", "traits.renewal 09:00", "7d before traits.renewal 09:00"),
+            *("2d after vars.delivery 09:00", "each traits.birthday 09:00"),
+        ],
     ),
 ]
 Params = dict[Word, Any]
 
 PERCENT = 100
 
-TRIGGERS = ("when", "after", "on arrival", "as soon as", "at risk", "broken")
+TRIGGERS = ("when", "after", "at", "on arrival", "as soon as", "at risk", "broken")
 # The parts of a score: their product is what actions and offers are ranked by.
 SCORE = ("propensity", "context", "value", "lever")
 # Parameters with a meaning of their own; every other one is handed to the channel.
@@ -67,8 +95,8 @@ def handler_rules(handler: Mapping[str, Any]) -> Iterator[BrokenRule]:
     if not triggers:
         yield BrokenRule(
             None,
-            "this handler never runs: it has no 'when', 'after', 'on arrival', 'as soon as', 'at risk' or 'broken'",
-            "begin it with 'when: <event type>', 'after: <time>', 'on arrival:' or 'as soon as: <condition>'",
+            "this handler never runs: it has no trigger, such as 'when', 'after', 'at' or 'on arrival'",
+            "begin it with 'when: <event type>', 'after: <time>', 'at: <local time>', 'on arrival:', ...",
         )
     for key in triggers[1:]:
         yield BrokenRule(
@@ -136,8 +164,8 @@ Keeps = Name | Annotated[list[Name], Field(min_length=1, max_length=20)]
 class Handler(Model):
     """A reaction of a stage: its trigger; *if*; *set*, *promise*, *keep*, *do*, *to*, *end*.
 
-    The trigger is *when* an event comes, *after* a time, *on arrival*, *as soon as* a condition is true, or a promise
-    that is *at risk* or *broken*.
+    The trigger is *when* an event comes, *after* a time, *at* a local time, *on arrival*, *as soon as* a condition is
+    true, or a promise that is *at risk* or *broken*.
     """
 
     when: Annotated[
@@ -145,6 +173,7 @@ class Handler(Model):
         Field(description="the type of the event, or several types"),
     ] = None
     after: After | SkipJsonSchema[None] = None
+    at: At | SkipJsonSchema[None] = None
     arrival: Annotated[None, Field(alias="on arrival", description="when the stage is entered; has no value")] = None
     soon: Annotated[
         Expression | SkipJsonSchema[None],

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from streams.yamltext import Node
 
 _COUNTED = re.compile(r"""\bjourney\.count\((["'])([^"']*)\1\)""")
+_VARIABLE = re.compile(r"(?:^| )vars\.([A-Za-z_][A-Za-z0-9_]*) ")
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
@@ -95,6 +96,7 @@ class JourneyChecks:
             scope = replace(within, event="when" in handler.fields)
             if stage is None:
                 yield from self._not_anywhere(handler)
+            yield from self._dated(handler, variables)
             yield from self._condition(handler, scope)
             yield from self._soon(stage, handler, replace(scope, now=False))
             yield from self._sets(handler, scope)
@@ -129,13 +131,22 @@ class JourneyChecks:
         return frozenset(name for node in written if (sets := node.get("set")) for name in sets.fields)
 
     def _not_anywhere(self, handler: Node) -> Iterator[Problem]:
-        for trigger in ("after", "on arrival"):
+        for trigger in ("after", "at", "on arrival"):
             if trigger in handler.fields:
                 message = (
                     f"'{trigger}' has no meaning under 'any stage': only 'when', 'as soon as', 'at risk', 'broken' have"
                 )
                 way_out = "put the handler into the stages it is for"
                 yield Problem(self.document.file, *handler.key_place(trigger), message, way_out)
+
+    def _dated(self, handler: Node, variables: frozenset[str]) -> Iterator[Problem]:
+        """A timer of a variable that nothing sets."""
+        node = handler.get("at")
+        named = _VARIABLE.search(str(node.value)) if node is not None and not node.spoilt else None
+        if node is not None and named is not None and named[1] not in variables:
+            place = node.place(named.start(1))
+            way_out = choose(named[1], sorted(variables), "keep it with 'set:' in an earlier handler or on entry")
+            yield Problem(self.document.file, *place, f"nothing sets the variable '{named[1]}'", way_out)
 
     def _soon(self, stage: str | None, handler: Node, scope: Scope) -> Iterator[Problem]:
         yield from self._condition(handler, scope, "as soon as")

@@ -184,7 +184,7 @@ class Census:
                     counted.append(Place(name, version, stage, STAY, stage, overdue=False))
                     continue
                 to = edits.destination(stage, journey)
-                moved = edits.move(instance, journey, self._rules).mapped
+                moved = edits.move(profile, instance, journey, self._rules, self._now).mapped
                 overdue = moved and 0 < journeys.next_due(profile, self._rules) <= self._now
                 counted.append(Place(name, version, stage, MOVE if moved else LOST, to or "", overdue=overdue))
         self._tally.put(key, counted)

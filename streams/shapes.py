@@ -24,6 +24,7 @@ from schemas.policy import (
     Quiet,
 )
 from streams.problems import Problem, choose, did_you_mean
+from streams.timewords import better_time
 from streams.yamltext import MAX_PROBLEMS, Node
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ _KINDS_OF_VALUE = {
     "dict_type": "a map of keys",
     "model_type": "a map of keys",
 }
-_UNITS = {"second": "s", "sec": "s", "minute": "m", "min": "m", "hour": "h", "day": "d", "week": "w"}
 _PARTS: dict[str, dict[str, type[BaseModel]]] = {
     "policy": {
         "purposes": Purpose,
@@ -54,6 +54,10 @@ _PARTS: dict[str, dict[str, type[BaseModel]]] = {
     },
     "offer": {"valid": Validity},
 }
+_LOCAL_TIMES = (
+    *("09:00", "monday 09:00", "working day 09:00", "traits.renewal 09:00", "7d before traits.renewal 09:00"),
+    "each traits.birthday 09:00",
+)
 # What a text that does not match is not, and how to write it, by something that only its pattern has.
 _FORMS = {
     "[smhdw]|[1-9][0-9]{0,2} working (?:hour|day)s?)$": ("time", "write '24h', '8 working hours' or '3 working days'"),
@@ -61,6 +65,11 @@ _FORMS = {
     "(day|week|month|": ("time", "write a time such as '7d', or 'day', 'week' or 'month' of the customer's calendar"),
     "24:00)$": ("span of hours", "write from and until, such as '21:00-08:00'"),
     "[0-9]{2}-[0-9]{2}$": ("day", "write '2026-12-24', or '12-25' for every year"),
+    "(?:hour|day)s?": ("time", "write a time, such as '24h', '8 working hours' or '3 working days'"),
+    "working day|": (
+        "local time",
+        f"write {', '.join(map(repr, _LOCAL_TIMES[:-1]))} or {_LOCAL_TIMES[-1]!r}",
+    ),
 }
 
 
@@ -194,19 +203,17 @@ def _sentence(error: str, context: dict[str, Any], key: str, value: Any, found: 
 def _pattern(pattern: str, key: str, value: str) -> tuple[str, str]:
     for part, (what, way_out) in _FORMS.items():
         if part in pattern:
-            return f"'{value}' is no {what} for '{key}'", way_out
+            return f"'{value}' is no {what} for '{key}'", _perhaps(pattern, value) + way_out
     if "of silence" in pattern or "(s|m|h|d|w)" in pattern:
         message = f"'{value}' is no time for '{key}'"
         form = "a whole number and one of s, m, h, d, w, such as '30m'"
         if "never|always" in pattern:
             form = "'never', 'always' or 'after 30d'"
         elif "of silence" in pattern:
-            form += " or '30m of silence'"
+            form += ", '30m of silence', '2d at 09:00', '8 working hours' or '3 working days'"
         if re.match(r"(after )?0+ *[a-z]", value):
             return f"'{value}' is no time: it is zero", "write 'on arrival:' for at once, or a time above zero"
-        return message, (
-            f"did you mean '{better}'? " if (better := _better_time(pattern, value)) else ""
-        ) + f"write {form}"
+        return message, _perhaps(pattern, value) + f"write {form}"
     dash = "-" if "0-9-" in pattern else "_"
     slug = re.sub(r"[^a-z0-9_.-]+" if "_.-" in pattern else r"[^a-z0-9]+", dash, value.lower()).strip(dash)[:64]
     message = f"'{value}' is no name for '{key}'" if value != key else f"'{value}' is no name"
@@ -214,16 +221,9 @@ def _pattern(pattern: str, key: str, value: str) -> tuple[str, str]:
     return message, (f"did you mean '{slug}'? " if re.match(r"[a-z]", slug) else "") + way_out
 
 
-def _better_time(pattern: str, value: str) -> str | None:
-    found = re.match(r"(after )?(\d{1,6}) *([a-z]+?)s?( of silence)?$", value.strip().lower())
-    if found is None:
-        return None
-    unit = found[3] if found[3] in _UNITS.values() else _UNITS.get(found[3])
-    number = int(found[2])
-    if unit is None or number == 0:
-        return None
-    better = ("after " if "never|always" in pattern else "") + f"{number}{unit}" + (found[4] or "")
-    return better if re.search(pattern, better) else None
+def _perhaps(pattern: str, value: str) -> str:
+    better = better_time(pattern, value)
+    return f"did you mean '{better}'? " if better is not None else ""
 
 
 def _wanted(error: str) -> str:

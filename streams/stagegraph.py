@@ -54,18 +54,20 @@ class StageGraph:
             way = self.anywhere if stage is None else self.ways[stage]
             end, to = handler.get("end"), handler.get("to")
             way.ends |= end is not None  # whatever stands there, an end is meant
-            after = handler.get("after")
-            if after is not None:
-                way.timers.append(after)
+            timer = handler.get("after") or handler.get("at")
+            if timer is not None:
+                way.timers.append(timer)
             target = self._meant(to)
             if to is not None and target is not None:
                 way.to.setdefault(target, to)
                 if "on arrival" in handler.fields:
                     way.arrival.setdefault(target, to)
-                elif after is not None and (pause := _PAUSE.fullmatch(str(after.value))):
-                    time = duration(pause[1])
+                elif timer is not None:
+                    # Who goes round by a local or a working time takes a day, or an hour of somebody's work.
+                    pause = _PAUSE.fullmatch(str(timer.value))
+                    time = duration(pause[1]) if pause is not None else LEAST_TURN
                     if target not in way.pauses or time < way.pauses[target][0]:
-                        way.pauses[target] = time, after
+                        way.pauses[target] = time, timer
 
     def _meant(self, to: Node | None) -> str | None:
         """The stage a `to` names; for a misspelt one the likeliest, so that one mistake is reported once."""

@@ -18,7 +18,19 @@ from schemas.touchpoint import (
     CONTACT_FORBIDDEN,
     PROFILE_UPDATED,
 )
-from streams.engine import bounds, cases, consents, contacts, holds, identity, journeys, proposals, waiting, windows
+from streams.engine import (
+    bounds,
+    cases,
+    consents,
+    contacts,
+    holds,
+    identity,
+    journeys,
+    proposals,
+    timing,
+    waiting,
+    windows,
+)
 from streams.engine.durations import duration
 from streams.engine.ids import digest, uuid5
 from streams.engine.merge import settle
@@ -95,7 +107,7 @@ def _event(profile: Profile, event: Event, now: int, rules: Rules, step: Step) -
         windows.record(profile, event, mark, now, rules.plan_for(profile))
     stirred = False
     if kind in UNDERSTOOD:
-        _understand(profile, event, now, rules, step)
+        stirred = _understand(profile, event, now, rules, step)
         if "time_zone" in event.properties and waiting.any_held(profile):
             waiting.reconsider(profile, rules, now, step)
             stirred = True
@@ -117,15 +129,16 @@ def _event(profile: Profile, event: Event, now: int, rules: Rules, step: Step) -
 UNDERSTOOD = frozenset({PROFILE_UPDATED, CONSENT_GIVEN, CONSENT_WITHDRAWN, CONTACT_FORBIDDEN, CONTACT_ALLOWED})
 
 
-def _understand(profile: Profile, event: Event, now: int, rules: Rules, step: Step) -> None:
-    """What the event says of the profile itself: traits, consents, contact."""
+def _understand(profile: Profile, event: Event, now: int, rules: Rules, step: Step) -> bool:
+    """What the event says of the profile itself: traits, consents, contact. Whether timers may have moved."""
     at = min(event.occurred_at, now)
     known = CUSTOMER in event.identifiers
     if event.type == PROFILE_UPDATED:
-        _traits(profile, event, at, now, step, known=known)
+        timed = _traits(profile, event, at, now, rules, step, known=known)
         if profile.contact is not None and not profile.contact.granted:
             contacts.suppress(profile, rules, now, step)  # addresses that were not known when contact was forbidden
-    elif event.type in {CONSENT_GIVEN, CONSENT_WITHDRAWN}:
+        return timed
+    if event.type in {CONSENT_GIVEN, CONSENT_WITHDRAWN}:
         word = Consent(event.type == CONSENT_GIVEN, at, event.event_id, consents.source_of(event))
         consents.say(profile, str(event.properties.get("purpose")), word, rules, person=known)
         settle(profile, rules, now, step)
@@ -134,10 +147,14 @@ def _understand(profile: Profile, event: Event, now: int, rules: Rules, step: St
         if consents.say_of_contact(profile, word):
             contacts.suppress(profile, rules, now, step)
         settle(profile, rules, now, step)
+    return False
 
 
-def _traits(profile: Profile, event: Event, at: int, now: int, step: Step, *, known: bool) -> None:
+def _traits(profile: Profile, event: Event, at: int, now: int, rules: Rules, step: Step, *, known: bool) -> bool:
+    """Take over what the event says; whether timers may have moved: one that reads a trait that came, or that went."""
     too_large = ""
+    timed: list[str] = []
+    before = profile.traits
     for name, value in event.properties.items():
         if isinstance(value, str | list | dict) and bounds.size(value) > bounds.MAX_TRAIT_BYTES:
             too_large = too_large or name
@@ -145,7 +162,11 @@ def _traits(profile: Profile, event: Event, at: int, now: int, step: Step, *, kn
         trait, former = Trait(value, int(known), at, event.event_id), profile.traits.get(name)
         if former is None or bounds.trait_rank(trait) > bounds.trait_rank(former):
             profile.traits[name] = trait
+            if name in rules.timed_traits:
+                timed.append(name)
     bounds.bound_traits(profile)
+    if timed:
+        timing.learn(profile, rules, timed, now)
     if too_large:
         step.add(
             "decisions",
@@ -162,6 +183,7 @@ def _traits(profile: Profile, event: Event, at: int, now: int, step: Step, *, kn
                 bound=f"{bounds.MAX_TRAIT_BYTES} bytes",
             ),
         )
+    return bool(timed) or (bool(rules.timed_traits) and len(profile.traits) < len(before))
 
 
 def _cases(profile: Profile, event: Event, now: int, rules: Rules, step: Step) -> None:

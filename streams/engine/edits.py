@@ -3,7 +3,8 @@
 An instance stays with the version it entered with, unless the new version says `edits: follow`: then every running
 instance of an earlier version moves where that version is activated, whenever its customer is heard of next. It keeps
 all it has gathered and the time it has been in its stage; nothing is sent because of the edit itself. Timers are those
-of the new version: one that fired before under the same words does not fire again, one that is overdue fires at once.
+of the new version: one that fired before under the same words does not fire again, one that is overdue fires at once,
+but for days that had passed when a version first asked for them.
 A stage that is gone leads where `moved` says; an instance in one that is not mapped stays where it is, and the decision
 says so: nobody is ever in a stage that their version does not have.
 """
@@ -42,22 +43,22 @@ def destination(stage: str, journey: CompiledJourney) -> str | None:
 def follow(profile: Profile, journey: CompiledJourney, rules: Rules, step: Step) -> None:
     """Move a profile's instance to a version that is put in force, at the partition's time; what is overdue fires."""
     now = profile.now = max(step.watermark, profile.now)
-    tell(profile, move(profile.instances[journey.name], journey, rules), now, step)
+    tell(profile, move(profile, profile.instances[journey.name], journey, rules, now), now, step)
     journeys.notice(profile, None, now, rules, step, quiet=True)
     profile.wake = journeys.next_due(profile, rules)
     journeys.fire(profile, rules, step.watermark, step)
 
 
-def follow_merged(profile: Profile, rules: Rules) -> list[Move]:
+def follow_merged(profile: Profile, rules: Rules, now: int) -> list[Move]:
     """Move the instances of a profile that comes to be merged, without a word, so that equals are compared."""
     return [
-        move(instance, journey, rules)
+        move(profile, instance, journey, rules, now)
         for name, journey in rules.follows.items()
         if (instance := profile.instances.get(name)) is not None and concerns(instance, journey)
     ]
 
 
-def move(instance: Instance, journey: CompiledJourney, rules: Rules) -> Move:
+def move(profile: Profile, instance: Instance, journey: CompiledJourney, rules: Rules, now: int) -> Move:
     """Move an instance to another version, if that has a stage for it."""
     stage = instance.stage
     to = destination(stage, journey)
@@ -70,6 +71,10 @@ def move(instance: Instance, journey: CompiledJourney, rules: Rules) -> Move:
         instance.visits[to] = instance.visits.get(to, 0) + 1
         instance.done, instance.noticed = {}, []
     instance.version, instance.stage, instance.order = journey.version, to, journey.stages[to].order
+    waited = {timer.text for timer in former.timers}
+    for dated in journey.stages[to].dated:
+        if dated.text not in waited:
+            dated.pass_over(profile, instance, now)
     return Move(instance, stage, journey.version, mapped=True)
 
 

@@ -297,6 +297,11 @@ def _do(instance: Instance, reaction: Reaction, moment: Moment) -> None:
     """All that a handler does where it stands."""
     if reaction.sets:
         _assign(instance, reaction.sets, moment)
+        if moment.rules.timed_traits:
+            stages = moment.rules.journey(instance.journey, instance.version).stages
+            for dated in stages[instance.stage].dated:
+                if dated.root == "vars":
+                    dated.pass_over(moment.profile, instance, moment.now)
     if reaction.promises or reaction.keeps:
         _promise(instance, reaction, moment)
     for proposal in reaction.proposals:
@@ -466,7 +471,7 @@ def next_due(profile: Profile, rules: Rules) -> int:
             continue
         stage = rules.journey(instance.journey, instance.version).stages[instance.stage]
         for timer in stage.timers:
-            due = _due(profile, instance, timer)
+            due = timer.due(profile, instance)
             if due and (not wake or due < wake):
                 wake = due
         for held in instance.held:
@@ -478,11 +483,6 @@ def next_due(profile: Profile, rules: Rules) -> int:
                 if not wake or due < wake:
                     wake = due
     return wake
-
-
-def _due(profile: Profile, instance: Instance, timer: Any) -> int:
-    base = max(instance.entered, profile.activity) if timer.silence else instance.entered
-    return 0 if instance.fired.get(timer.index) == base else base + timer.after
 
 
 def fire(profile: Profile, rules: Rules, until: int, step: Step, taken: dict[str, int] | None = None) -> None:
@@ -531,16 +531,16 @@ def _fire_instance(
         if _moved_on(instance, visits, before, moment, taken):
             return
     for timer in journey.stages[instance.stage].timers:
-        when = _due(profile, instance, timer)
+        when = timer.due(profile, instance)
         if not when or when > due:
             continue
-        instance.fired[timer.index] = when - timer.after
+        instance.fired[timer.index] = timer.mark(profile, instance, when)
         step.stats.timers += 1
         moment = Moment(profile, None, now, rules, step)
         moment.instance = instance
         before = len(step.effects)
         if holds(timer.reaction.condition, moment):
-            _run(journey, instance, timer.reaction, moment, f"after {timer.after // 1000} s")
+            _run(journey, instance, timer.reaction, moment, timer.why)
         elif step.trace is not None:
             trace.condition(journey.name, journey.version, timer.reaction.path, timer.reaction.written, moment)
         if _moved_on(instance, visits, before, moment, taken):

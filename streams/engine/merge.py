@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from schemas.decision import Decision
-from streams.engine import cases, consents, contacts, edits, gates, holds, journeys, waiting
+from streams.engine import cases, consents, contacts, edits, gates, holds, journeys, timing, waiting
 from streams.engine.bounds import bound_merged, trait_rank
 from streams.engine.ids import uuid5
 from streams.engine.profile import RECENT_EVENTS, Case, Contact, Instance, Profile
@@ -78,7 +78,8 @@ def merge(profile: Profile, other: Profile, rules: Rules, now: int, step: Step) 
     for instance in other.instances.values():
         if not instance.ended and instance.version != rules.active.get(instance.journey):
             rules.adopt(instance.journey, instance.version)
-    moves = edits.follow_merged(other, rules) if rules.follows else []
+    moves = edits.follow_merged(other, rules, now) if rules.follows else []
+    dates = timing.dates(profile, rules) | timing.dates(other, rules) if rules.timed_traits else {}
     known = {instance.id for instance in profile.instances.values()}
     for loser in unite(profile, other, rules, now):
         if not loser.ended:
@@ -86,6 +87,8 @@ def merge(profile: Profile, other: Profile, rules: Rules, now: int, step: Step) 
     for each in moves:
         if each.instance.id not in known and profile.instances[each.instance.journey] is each.instance:
             edits.tell(profile, each, now, step)
+    if rules.timed_traits:
+        timing.united(profile, rules, dates, now)
     settle(profile, rules, now, step)
     journeys.notice(profile, None, now, rules, step, quiet=True)
     profile.wake = journeys.next_due(profile, rules)
@@ -127,6 +130,10 @@ def _instances(profile: Profile, other: Profile, rules: Rules, now: int) -> list
         united[name] = winner
         if loser.id != winner.id:
             losers.append(loser)
+        elif instance_rank(loser, rules, now) == instance_rank(winner, rules, now):
+            # One visit seen twice: what has fired on either side has fired.
+            fired = sorted(winner.fired.keys() | loser.fired.keys())
+            winner.fired = {each: max(winner.fired.get(each, 0), loser.fired.get(each, 0)) for each in fired}
     profile.instances = united
     return losers
 

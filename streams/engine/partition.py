@@ -70,6 +70,8 @@ class Meta(msgspec.Struct, array_like=True):
     words: dict[str, int] = {}
     cursor: str = ""
     taken: dict[str, int] = {}
+    # The offset of the newest policy: of profiles not heard of since, timers may be due at another time.
+    retimed: int = -1
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -218,6 +220,8 @@ class Partition:
         profile = self._cache.get(name) or self._load(name)
         if offset <= profile.offset:
             return
+        if profile.offset < self._meta.retimed:
+            self._retime(profile)
         profile.offset = self._step.offset = offset
         advance(profile, entry, self.rules, self._step)
         self._touched[name] = profile
@@ -244,6 +248,8 @@ class Partition:
         """
         profile = self._cache.get(name) or self._load(name)
         last, rules, step = profile.offset, self.rules, self._step
+        if last < self._meta.retimed and records[-1].offset > last:
+            self._retime(profile)
         for record in records:
             offset = record.offset
             if offset > last:
@@ -254,6 +260,11 @@ class Partition:
                 self._touched[name] = profile
         if profile.wake:
             self._schedule(name, profile.wake)
+
+    def _retime(self, profile: Profile) -> None:
+        """A profile is heard of for the first time under a policy: what is overdue by that fires now."""
+        profile.now = max(self._meta.watermark, profile.now)
+        profile.wake = journeys.next_due(profile, self.rules)
 
     def collect(self) -> Output:
         """The effects since the last call, whose own are in the store by now; encodes each touched state once."""
@@ -381,6 +392,8 @@ class Partition:
             self._follow(rules.follows[entry.name], rules)
         self.rules, self._coming = rules, None
         meta.active, meta.canaries = active, canaries
+        if entry.kind == "policy":
+            meta.retimed = self._step.offset
 
     def _follow(self, journey: CompiledJourney, rules: Rules) -> None:
         """Move instances of earlier versions; raises WorkRemains after a slice."""

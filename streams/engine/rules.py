@@ -34,10 +34,11 @@ from streams.engine.offers import Capacity, compile_offer
 from streams.engine.promises import AT_RISK, BROKEN, Vow, compile_promise
 from streams.engine.quiet import quiet_times
 from streams.engine.soon import Place, Soon, changed_by, reads_variables
+from streams.engine.timing import Dated, Timing, clock_of, compile_timing, timed_by, why
 from streams.engine.windows import Plan, plan
 
 if TYPE_CHECKING:
-    from streams.engine.profile import Profile
+    from streams.engine.profile import Instance, Profile
 
 NEVER, ALWAYS = -1, 0
 
@@ -89,16 +90,18 @@ class Reaction:
 
 @dataclass(frozen=True, slots=True)
 class Timer:
-    """A compiled `after`: `index` names it within its stage, `silence` counts from the last touchpoint.
+    """A compiled `after` or `at`: `index` names it within its stage, `due` and `mark` are those of its timing.
 
-    `text` is the trigger as written: by it a timer of one version is found again in another.
+    `text` is the trigger as written: by it a timer of one version is found again in another. `why` is what a transition
+    says of it.
     """
 
     index: int
-    after: int
-    silence: bool
+    due: Callable[[Profile, Instance], int]
+    mark: Callable[[Profile, Instance, int], int]
     reaction: Reaction
     text: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,7 @@ class Stage:
     arrival: tuple[Reaction, ...]
     soon: tuple[Soon, ...] = ()
     soon_by_type: dict[str, tuple[Soon, ...]] = field(default_factory=dict)
+    dated: tuple[Dated, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,29 +244,29 @@ def _quiet(reaction: Reaction, stages: dict[str, Stage], passed: frozenset[str])
     return all(_quiet(each, stages, passed | {reaction.to}) for each in stages[reaction.to].arrival)
 
 
+def _timer(timing: Timing, handler: Handler, reaction: Reaction) -> Timer:
+    text = f"at {handler.at}" if handler.after is None else f"after {handler.after}"
+    return Timer(timing.index, timing.due, timing.mark, reaction, text, why(timing, text))
+
+
 def _stage(name: str, order: int, journey: Journey, policy: Policy, anywhere: dict[str, tuple[Reaction, ...]]) -> Stage:
-    when, timers, arrival = [], [], []
+    when, timers, dated, arrival = [], [], [], []
+    clock = clock_of(policy)
     for number, handler in enumerate(journey.stages[name]):
         if handler.soon is not None:
             continue  # in `_soons`
         reaction = _reaction(f"{name}/{number}", handler, journey, policy)
         if reacts := _when(handler):
             when.append((reacts, reaction))
-        elif handler.after is not None:
-            timers.append(
-                Timer(
-                    number,
-                    duration(handler.after.split()[0]),
-                    handler.after.endswith("silence"),
-                    reaction,
-                    f"after {handler.after}",
-                )
-            )
+        elif (timing := compile_timing(handler, number, clock)) is not None:
+            timers.append(_timer(timing, handler, reaction))
+            if isinstance(timing, Dated):
+                dated.append(timing)
         else:
             arrival.append(reaction)
     here = _by_type(when)
     reactions = {each: (here.get(each, ()), anywhere.get(each, ())) for each in here.keys() | anywhere.keys()}
-    return Stage(name, order, reactions, tuple(timers), tuple(arrival))
+    return Stage(name, order, reactions, tuple(timers), tuple(arrival), dated=tuple(dated))
 
 
 def _entrance(entry: Entry, journey: Journey, first: str) -> tuple[tuple[str, ...], Entrance]:
@@ -425,7 +429,8 @@ class Rules:
 
     `former` names, by type, the journeys of which a version that is not active listens to it: instances are pinned to
     the version they entered with. `canaries` are the versions that a share of those who enter come into, `follows` the
-    journeys to whose active version instances of earlier ones move. `recorded` are the types that windows may look at.
+    journeys to whose active version instances of earlier ones move. `recorded` are the types that windows may look at,
+    `timed_traits` the traits that timers read.
     Whatever an event's type is not a key of costs that event nothing. `places` has the offers by place; while one of
     them has a capacity, entries must be applied in the order of the journal (`ordered`). `competes` maps a kind of
     action to what it competes in.
@@ -460,6 +465,7 @@ class Rules:
         "recorded",
         "silence",
         "stops",
+        "timed_traits",
         "types",
         "watched",
     )
@@ -551,6 +557,7 @@ class Rules:
         )
         self.types = self.listeners.keys() | self.former.keys() | self.watched.keys()
         self.silence = any(waits_for_silence(model) for _, _, model in ran)
+        self.timed_traits = frozenset[str]().union(*(timed_by(model) for _, _, model in ran))
         others = [model for name, version, model in ran if version != self.active[name]]
         self.recorded = self.plan.types | {each.kind for model in others for each in windows_of(_expressions(model))}
 
