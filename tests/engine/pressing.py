@@ -49,3 +49,9 @@ def welcome(made: Shop, ids: str = "customer:ann", at: int = 0, **traits: Any) -
 def say(made: Shop, text: str, at: int, kind: str = "say", ids: str = "customer:ann", **more: Any) -> None:
     """The shop is told to send something."""
     made.see(kind, at, ids=ids, text=text, **more)
+
+
+def become_one(made: Shop, at: int, source: str = "bea", into: str = "ann") -> None:
+    """Two customers turn out to be one."""
+    names: dict[str, Any] = {"from": source, "into": into}
+    made.see("customers_merged", at, ids=f"customer:{source}", **names)

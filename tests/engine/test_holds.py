@@ -10,7 +10,7 @@ from streams.engine.ids import percent
 from streams.engine.merge import _case
 from streams.engine.profile import Case
 from tests.engine.making import DAY, HOUR, MINUTE, START, Shop, journey
-from tests.engine.pressing import OTHER, TALK, policy, say, shop, welcome
+from tests.engine.pressing import OTHER, TALK, become_one, policy, say, shop, welcome
 
 FRAUD = {"fraud": {"begins": ["fraud_suspected", "card_stolen"], "ends": ["fraud_cleared", "card_replaced"],
                    "holds": ["marketing"]}}  # fmt: skip
@@ -134,7 +134,7 @@ def test_a_purchase_known_only_after_a_merge_kills_what_the_other_was_sent() -> 
     made = shop(holds=BOUGHT, partitions=3)
     made.see("order_placed", 1, ids="customer:bea", product="cards")
     say(made, "cards", 2, topic="cards")
-    made.see("customers_merged", HOUR, **{"from": "bea", "into": "ann"})
+    become_one(made, HOUR)
     assert made.withdrawn() == ["cards"]
 
 

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from schemas.journal import Activate
+from streams.engine.partition import Slice
 from streams.engine.profile import LATE
-from tests.engine.making import DAY, HOUR, MINUTE, START, Shop
-from tests.engine.pressing import OTHER, TALK, policy, say, shop, welcome
+from tests.engine.making import DAY, HOUR, MINUTE, START, Shop, library
+from tests.engine.pressing import OTHER, TALK, become_one, policy, say, shop, welcome
+from tests.properties.logs import run
 
 WEEK = 7 * DAY
 
@@ -137,7 +139,7 @@ def test_a_cap_counts_what_both_sent_who_turn_out_to_be_one() -> None:
     say(made, "to bea", 3, ids="customer:bea")
     for action in list(made.actions):
         made.outcome(action, "delivered", MINUTE)
-    made.see("customers_merged", HOUR, **{"from": "bea", "into": "ann"})
+    become_one(made, HOUR)
     say(made, "too much", 2 * HOUR)
     say(made, "too much", 3 * HOUR, ids="customer:bea")
     assert made.sent == ["to ann", "to bea"]
@@ -414,3 +416,43 @@ def test_the_policy_says_it_all_at_once() -> None:
     made.wait(2 * DAY)
     assert made.sent == ["a", "distance", "later", "b"]
     assert [each.gate for each in made.simulator.decisions if each.verdict != "sent"] == ["distance", "caps", "quiet"]
+
+
+def _busy() -> Shop:
+    """A fortnight in which things wait for everything they can wait for, of two who become one."""
+    made = shop(
+        caps={"weekly": {"at_most": 4, "within": "7d"}},
+        distances={"breath": {"least": "4h"}},
+        quiet={"night": {"hours": "21:00-08:00"}, "sunday": {"days": ["sunday"]}},
+        holds={"mourning": {"begins": "bereavement", "lasts": "30h", "holds": ["marketing"]}},
+    )
+    welcome(made, "customer:bea", at=1)
+    for day in range(0, 12, 2):
+        for number, hour in enumerate((1, 2, 11, 13)):
+            say(made, f"{day}-{number}", day * DAY + hour * HOUR, "say_urgent" if number == 2 else "say")
+            say(made, f"bea {day}-{number}", day * DAY + hour * HOUR + 1, ids="customer:bea")
+        made.see("bereavement", day * DAY + 14 * HOUR)
+        if day == 6:
+            become_one(made, day * DAY + 15 * HOUR)
+        if day == 8:
+            made.see("profile_updated", day * DAY + 16 * HOUR, time_zone="Australia/Lord_Howe")
+    made.wait(20 * DAY)
+    return made
+
+
+def test_what_waits_survives_its_codec_and_every_cut() -> None:
+    """The same journal gives the same bytes, decoded anew after every entry, and after every timer."""
+    made = _busy()
+    held, sent = made.decisions("held"), made.decisions("sent")
+    assert {"distance", "quiet", "hold"} <= {each.gate for each in held}
+    assert len({each.action_id for each in sent}) == len(sent) > 5
+    (journal,) = made.simulator.journal
+    known = library(TALK, OTHER, made.simulator.partitions[0].rules.policy)
+    whole = run(journal, 0, 1, known, collect=lambda _: False)
+    for cuts in (
+        run(journal, 0, 1, known, collect=lambda _: True),
+        run(journal, 0, 1, known, collect=lambda _: True, trim=True),
+        run(journal, 0, 1, known, collect=lambda _: False, restart=lambda _: True),
+        run(journal, 0, 1, known, collect=lambda _: False, slices=Slice(timers=1, bytes=1_000_000)),
+    ):
+        assert cuts == whole

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from tests.engine.making import DAY, HOUR, MINUTE, START, Shop
-from tests.engine.pressing import OTHER, TALK, policy
+from tests.engine.pressing import OTHER, TALK, become_one, policy
 
 if TYPE_CHECKING:
     from schemas.action import Action
@@ -185,7 +185,7 @@ class PressedCustomers(RuleBasedStateMachine):
         self._pass(gap)
         mine, theirs = sorted((self._who(who), self._who(into)))
         self.one[theirs] = mine
-        self.shop.see("customers_merged", self.now, ids=f"customer:{who}", **{"from": who, "into": into})
+        become_one(self.shop, self.now, who, into)
         self._check()
 
     @rule(number=st.integers(0, 5), gap=st.sampled_from(GAPS), fails=st.sampled_from([None, None, *GIVES_BACK]))
