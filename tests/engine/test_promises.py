@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from schemas.offer import Offer
 from schemas.policy import Policy
 from tests.engine.making import DAY, HOUR, MINUTE, POLICY, START, Shop, journey, rules
 
@@ -298,3 +299,68 @@ def test_a_loop_of_promises_ends() -> None:
     assert made.stage("care") == "open."
     assert made.verdicts("ended")[-2:] == [("ended", "promise", "answer"), ("ended", "limits", "step-budget")]
     assert made.profile().instances["care"].ended < START + 2 * HOUR + 20 * MINUTE
+
+
+def test_a_task_carries_the_case_the_owner_and_the_proposal() -> None:
+    """All that a colleague needs stands in it; an offer may depend on what is open."""
+    care = journey(
+        "care",
+        {
+            "open": [
+                {
+                    "when": "complaint_opened",
+                    "promise": {"answer": {"within": "8h", "owner": 'case("complaint", "agent")'}},
+                },
+                {"when": "complaint_closed", "keep": "answer"},
+                {
+                    "broken": "answer",
+                    "do": [
+                        {
+                            "stop_ads": {
+                                "reason": "an answer is late",
+                                "agent": 'case("complaint", "agent")',
+                                "on": 'case("complaint", "channel")',
+                                "since": 'case("complaint", "opened")',
+                                "proposal": 'best("agent-desk").offer',
+                                "why": 'best("agent-desk").why',
+                            }
+                        }
+                    ],
+                },
+            ]
+        },
+    )
+    made = Shop(
+        care,
+        Offer.model_validate(
+            {
+                "offer": "sorry",
+                "version": 1,
+                "title": "Sorry",
+                "value": 10,
+                "propensity": 0.5,
+                "eligible": 'open("complaint")',
+                "places": {"agent-desk": {"text": "x"}},
+            }
+        ),
+        Offer.model_validate(
+            {
+                "offer": "upgrade",
+                "version": 1,
+                "title": "Upgrade",
+                "value": 900,
+                "propensity": 0.5,
+                "eligible": '!open("complaint")',
+                "places": {"agent-desk": {"text": "x"}},
+            }
+        ),
+    )
+    made.see("hello", 0)
+    made.see("complaint_opened", HOUR, agent="olli")
+    made.see("page_viewed", 2 * HOUR, agent="maija")
+    made.wait(DAY)
+    (task,) = made.actions
+    assert task.reason == "an answer is late"
+    assert task.params.pop("why")
+    assert task.params == {"agent": "maija", "on": "web", "since": "2026-03-02T11:00:00Z", "proposal": "sorry"}
+    assert [each.value for each in made.decisions("broken")] == ["olli"]

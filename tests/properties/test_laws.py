@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hypothesis import given
@@ -16,6 +17,21 @@ if TYPE_CHECKING:
     from schemas.decision import Decision
 
 LOGS = logs()
+
+
+def _met(gaps: list[int], log: list[Seen]) -> list[Seen]:
+    """Two of whom each was promised a parcel turn out to be one; what follows, follows then."""
+    met, now = [], 0
+    for number, (gap, who) in enumerate(zip(gaps, [*DEVICE_AND_CUSTOMER, "customer:ann,device:d"], strict=True)):
+        now += gap * MINUTE + 1
+        met.append(Seen("order_placed", now, who, event_id=f"met-{number}"))
+    return met + [replace(step, at=step.at + now + 1) for step in log]
+
+
+DEVICE_AND_CUSTOMER = ["device:d", "device:d", "customer:ann", "customer:ann"]
+MERGING = st.builds(
+    _met, st.lists(st.sampled_from([0, 5, 200, 400]), min_size=5, max_size=5), logs(ANYONE, switches=True)
+)
 
 
 def _sent(shop: Shop, basis: str | None = None) -> list[tuple[str, Decision]]:
@@ -166,7 +182,7 @@ def _moments(log: list[Seen], who: str, until: int) -> list[tuple[str, int]]:
 
 
 @examples(80)
-@given(logs(ANYONE, switches=True))
+@given(MERGING)
 def test_no_promise_is_lost_or_told_twice_when_profiles_become_one(log: list[Seen]) -> None:
     """Each is made, perhaps at risk, and then kept, broken or ended: never early, and nothing after."""
     shop = play(log)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from streams.engine import gates, journeys
+from streams.engine import gates, journeys, promises
 from tests.properties import test_laws
 from tests.properties.logs import logs
 
@@ -54,6 +54,29 @@ def _deaf_to_events(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journeys, "_due", due)
 
 
+def _eager_promises(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = promises.moments
+    monkeypatch.setattr(promises, "moments", lambda of: ((at - 1, *which) for at, *which in original(of)))
+
+
+def _promises_nobody_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(promises, "keep", lambda *_: None)
+
+
+def _promises_put_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = promises.make
+
+    def make(instance: Any, vow: Any, moment: Any) -> None:
+        instance.promises.pop(vow.name, None)
+        original(instance, vow, moment)
+
+    monkeypatch.setattr(promises, "make", make)
+
+
+def _promises_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(promises, "end", lambda *_: None)
+
+
 BITES: list[tuple[Any, Callable[[pytest.MonkeyPatch], None]]] = [
     (test_laws.test_no_action_without_consent, _gate("_consent")),
     (test_laws.test_nothing_skips_do_not_contact, _gate("_do_not_contact")),
@@ -61,7 +84,12 @@ BITES: list[tuple[Any, Callable[[pytest.MonkeyPatch], None]]] = [
     (test_laws.test_the_ceiling_holds_in_every_window, _no_ceiling),
     (test_laws.test_no_timer_is_early_and_no_silence_was_broken, _eager_timers),
     (test_laws.test_no_timer_is_early_and_no_silence_was_broken, _deaf_to_events),
+    (test_laws.test_a_promise_is_at_risk_and_broken_at_its_moments, _eager_promises),
+    (test_laws.test_a_promise_is_at_risk_and_broken_at_its_moments, _promises_nobody_keeps),
+    (test_laws.test_a_promise_is_at_risk_and_broken_at_its_moments, _promises_put_off),
+    (test_laws.test_no_promise_is_lost_or_told_twice_when_profiles_become_one, _promises_forgotten),
 ]
+MERGING = {test_laws.test_no_promise_is_lost_or_told_twice_when_profiles_become_one: test_laws.MERGING}
 
 
 @pytest.mark.parametrize(("law", "switch_off"), BITES)
@@ -71,4 +99,4 @@ def test_the_law_sees_the_missing_rule(
     """Without the rule some log breaks the law."""
     switch_off(monkeypatch)
     with pytest.raises((AssertionError, ValueError)):
-        ENOUGH(given(logs())(law.hypothesis.inner_test))()
+        ENOUGH(given(MERGING.get(law, logs()))(law.hypothesis.inner_test))()
