@@ -111,5 +111,5 @@ def _shown(node: Node, types: Checked, context: Context) -> str:
         value: Any = compile_tree(node, *types)(context)
     except Absent:
         return ABSENT
-    written = to_string(value) if isinstance(value, Timestamp | Duration) else quoted(value)
+    written = to_string(value) if isinstance(value, float | Timestamp | Duration) else quoted(value)
     return written if len(written) <= MAX_SHOWN else f"{written[: MAX_SHOWN - 1]}…"

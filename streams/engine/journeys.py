@@ -55,7 +55,7 @@ def on_event(profile: Profile, event: Event, now: int, rules: Rules, step: Step)
     moment: Moment | None = None
     stirred = False
     if step.trace is not None:
-        trace.already_in(profile, event, now, rules, step)
+        trace.shut(profile, event, now, rules, step)
     for journey in rules.listeners.get(kind, ()):
         instance = instances.get(journey.name)
         if instance is None or instance.ended:

@@ -570,10 +570,16 @@ class Rules:
 
     def entered(self, journey: CompiledJourney, profile: str) -> CompiledJourney | None:
         """The version of an active journey that a profile comes into, where there is a canary; None: into none."""
-        version, share = self.canaries[journey.name]
-        if percent(f"canary/{journey.name}/{version}", profile) < share:
+        version = self.canaries[journey.name][0]
+        number, share = self.of_canary(journey.name, profile)
+        if number < share:
             return self.journey(journey.name, version)
         return None if version == journey.version else journey
+
+    def of_canary(self, name: str, profile: str) -> tuple[int, int]:
+        """A profile's number among 100, from 0, and how many of them come into the canary of a journey."""
+        version, share = self.canaries[name]
+        return percent(f"canary/{name}/{version}", profile), share
 
     def plan_for(self, profile: Profile) -> Plan:
         """What a profile is to keep for windows: what the definitions in force ask for, and its own older versions."""

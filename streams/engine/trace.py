@@ -46,13 +46,18 @@ def condition(name: str, version: int, way: str, written: Written | None, moment
         step.add("passed_over", replace(passed, parts=why_not(written.text, written.scope, moment)))
 
 
-def already_in(profile: Profile, event: Event, now: int, rules: Rules, step: Step) -> None:
-    """Who is in a journey cannot enter it."""
+def shut(profile: Profile, event: Event, now: int, rules: Rules, step: Step) -> None:
+    """Who is in a journey cannot enter it, nor who is not of the share that comes into its canary, where it is all."""
     moment = Moment(profile, event, now, rules, step)
     for journey in rules.listeners.get(event.type, ()):
+        if event.type not in journey.enter:
+            continue
         instance = profile.instances.get(journey.name)
-        if event.type in journey.enter and instance is not None and not instance.ended:
+        if instance is not None and not instance.ended:
             barred(journey.name, journey.version, Barred("already-in", instance.stage, str(instance.started)), moment)
+        elif journey.name in rules.canaries and rules.entered(journey, profile.id) is None:
+            found, share = rules.of_canary(journey.name, profile.id)
+            barred(journey.name, journey.version, Barred("canary", str(found), str(share)), moment)
 
 
 def _passed(name: str, version: int, way: str, bar: Barred, moment: Moment) -> PassedOver:

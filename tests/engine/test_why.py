@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from schemas.journal import Activate
 from streams.engine.cel_syntax import parse
 from streams.engine.cel_text import text
 from streams.engine.cel_why import Part, why_not
@@ -144,6 +145,24 @@ def test_handlers_that_did_not_react() -> None:
         ("first/0", "e-3", "event.n > 1"),
         ("first/1", None, "traits.vip"),
     ]
+
+
+def test_who_is_not_of_the_share_of_a_canary() -> None:
+    """Their number, and the share."""
+    partition = Partition(0, 1, library(OFFER), MemoryStore(), trace=frozenset({"offer"}))
+    partition.apply(0, Activate("policy", "shop", 1, "fingerprint-1"))
+    partition.apply(1, Activate("journey", "offer", 1, "fingerprint-1", 50, at=1))
+    names = [f"customer:c-{number}" for number in range(20)]
+    for number, name in enumerate(names):
+        partition.apply(2 + 2 * number, event(name, f"a-{number}", "profile_updated", START, age=18))
+        partition.apply(3 + 2 * number, event(name, f"b-{number}", "hello", START))
+    output = partition.collect()
+    out = {passed.profile: passed for passed in output.passed_over}
+    inside = {move.profile for move in output.transitions}
+    assert out.keys() | inside == set(names)
+    assert not out.keys() & inside
+    assert {(passed.reason, passed.bound) for passed in out.values()} == {("canary", "50")}
+    assert all(int(passed.value) >= 50 for passed in out.values())
 
 
 @pytest.mark.parametrize("trace", [None, frozenset(), frozenset({"other"})])
