@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -80,7 +81,13 @@ def next_moment(since: int, minute: int, where: ZoneInfo, suits: Callable[[date]
 def window_start(now: int, unit: str, where: ZoneInfo) -> int:
     """When the calendar day, week (from Monday), month or year that `now` lies in began."""
     today = local(now, where).date()
-    return moment(_first(today, unit), 0, where)
+    return _midnight(_first(today, unit), where)
+
+
+@lru_cache(1024)
+def _midnight(day: date, where: ZoneInfo) -> int:
+    """When a day begins: always the same, and conditions on calendar windows ask for few again and again."""
+    return moment(day, 0, where)
 
 
 def window_end(now: int, unit: str, where: ZoneInfo) -> int:

@@ -5,8 +5,10 @@ definition in force asks for it, only as long as the longest window that one ask
 known by the digest of its id; its time is the journal's `now`, as for caps and timers: that never goes back, so what
 was true at a moment stays true of it, however late an event comes.
 
-A series is one string of records (time, digest, for a property its value), in order. MessagePack copies a string
-of 8 kB in 1 us where 500 small lists take 60 us, each time the profile is stored.
+A series is one string of records (time, digest, for a property its value), in order: MessagePack writes and reads one
+of 12 kB in 0.3 us each, where 500 small lists take 16 and 48 us, each time the profile is stored and loaded. CPU time
+per event of which two series and a last value are kept: 6 us, 16 us when they are full; per count in a condition 0.8
+us, per calendar window 5 us, per sum of 500 numbers 45 us; of any other event 0.05 us.
 """
 
 from __future__ import annotations
