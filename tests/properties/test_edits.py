@@ -34,7 +34,6 @@ def handlers(stages: list[str]) -> st.SearchStrategy[list[dict[str, Any]]]:
         st.builds(lambda kind, where: {"when": kind, "to": where}, st.sampled_from(EVENTS), to),
         st.builds(lambda kind, what: {"when": kind, "do": what}, st.sampled_from(EVENTS), say),
         st.builds(lambda time, what: {"after": time, "do": what}, times, say),
-        st.builds(lambda time, where: {"after": time, "to": where}, times, to),
         st.builds(lambda time: {"after": time, "end": True}, times),
         st.builds(lambda what: {"on arrival": None, "do": what}, say),
     )
@@ -116,11 +115,7 @@ def stranded(shop: Shop, known: list[Journey]) -> None:
             model = known[instance.version - 1]
             assert instance.stage in model.stages
             stage = partition.rules.journey("card", instance.version).stages[instance.stage]
-            due = [
-                max(instance.entered, profile.activity if timer.silence else 0) + timer.after
-                for timer in stage.timers
-                if timer.index not in instance.fired
-            ]
+            due = [when for timer in stage.timers if (when := timer.due(profile, instance))]
             assert due, "the last handler of every stage is a timer"
             assert 0 < profile.wake <= max(min(due), shop.simulator.now)
             if newest is not None and instance.version < newest.version:
