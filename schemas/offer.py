@@ -99,8 +99,8 @@ class Offer(Model):
     )
     valid: Annotated[Validity | SkipJsonSchema[None], Field(description="when it may be made")] = None
     capacity: Annotated[
-        int | SkipJsonSchema[None],
-        Field(ge=1, le=1_000_000_000, description="how often it is made in all, each journal partition its share"),
+        Annotated[int, Field(ge=1, le=1_000_000_000)] | SkipJsonSchema[None],
+        Field(description="how often it is made in all, each journal partition its share"),
     ] = None
     places: Annotated[
         dict[

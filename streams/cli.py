@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import typer
 from rich.markup import escape
 
-from streams import commands_definitions, commands_draw, commands_explain, commands_kafka, commands_live, commands_run
+from streams import (
+    commands_definitions,
+    commands_draw,
+    commands_explain,
+    commands_kafka,
+    commands_live,
+    commands_next,
+    commands_run,
+)
 from streams.dlq import ReplayError
 from streams.journaldump import DumpError
 from streams.publish import PublishError
@@ -31,6 +39,7 @@ commands_run.register(app)
 commands_definitions.register(app)
 commands_draw.register(app)
 commands_explain.register(app)
+commands_next.register(app)
 commands_live.register(app)
 commands_kafka.register(app)
 

@@ -63,7 +63,7 @@ def explain(
             _suppress(suppressions, output)
         states |= store.states
         policy = partition.rules.policy
-    story = Story(_follow(states, name), at=at, journey=journey, policy=policy, suppressions=suppressions)
+    story = Story(follow(states, name), at=at, journey=journey, policy=policy, suppressions=suppressions)
     story.lines = recorder.story(story.name)
     if asked is not None:
         seen = Counter(line.event for line in story.lines if not line.text.endswith(REPEAT))
@@ -103,7 +103,8 @@ def _journey(line: Line) -> str | None:
     return None
 
 
-def _follow(states: dict[str, bytes], name: str) -> str:
+def follow(states: dict[str, bytes], name: str) -> str:
+    """The profile that kind:id has become part of."""
     for _ in range(100):
         state = states.get(name)
         if state is None:

@@ -28,7 +28,7 @@ from streams.timewords import better_time
 from streams.yamltext import MAX_PROBLEMS, Node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _KINDS_OF_VALUE = {
     "string_type": "text",
@@ -88,8 +88,8 @@ def read(kind: str, root: Node, file: str) -> tuple[Definition | None, list[Prob
             for detail in error.errors(include_url=False, include_input=False)
             if (problem := _in_words(kind, root, file, detail)) is not None
         ]
-    if kind == "journey":
-        broken = list(_broken_rules(root, file))
+    if kind in _BROKEN:
+        broken = list(_BROKEN[kind](root, file))
         problems += broken
         model = None if broken else model
     return model, sorted(set(problems), key=lambda problem: (problem.line, problem.column))[:MAX_PROBLEMS]
@@ -126,12 +126,22 @@ def _broken_rules(root: Node, file: str) -> Iterator[Problem]:
                 continue  # what seems missing may stand there, misspelt
             place = handler.key_place(rule.key) if rule.key else (handler.line, handler.column)
             yield Problem(file, *place, rule.message, rule.way_out)
-    for node in (root, *entries(root)):
+    yield from _without_value([root, *entries(root)], file)
+
+
+def _without_value(nodes: list[Node], file: str) -> Iterator[Problem]:
+    for node in nodes:
         for key, child in node.fields.items():
             if child.kind == "scalar" and child.value is None and not child.spoilt:
                 yield Problem(
                     file, *node.key_place(key), f"'{key}' has no value", "write its value, or leave the key out"
                 )
+
+
+_BROKEN: dict[str, Callable[[Node, str], Iterator[Problem]]] = {
+    "journey": _broken_rules,
+    "offer": lambda root, file: _without_value([root, *filter(None, [root.get("valid")])], file),
+}
 
 
 def _in_words(kind: str, root: Node, file: str, detail: Any) -> Problem | None:

@@ -207,7 +207,7 @@ def _seen_action(at: int, action: Action) -> dict[str, Any]:
         name: getattr(action, name)
         for name in (
             *("action", "channel", "to", "template", "purpose", "basis", "journey", "stage", "customer", "profile"),
-            *("priority", "reason", "standing"),
+            *("priority", "reason", "standing", "offer"),
         )
     }
     link = msgspec.to_builtins(action.link) if action.link is not None else None
