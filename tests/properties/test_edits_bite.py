@@ -16,7 +16,8 @@ from tests.properties.test_edits import STEPS, Done, play, stranded, versions
 def _nobody_wakes(profile: Profile, journey: CompiledJourney, rules: Rules, step: Step) -> None:
     """Move, and leave the profile's timer as it was."""
     profile.now = max(step.watermark, profile.now)
-    edits.tell(profile, edits.move(profile.instances[journey.name], journey, rules), profile.now, step)
+    found = edits.move(profile, profile.instances[journey.name], journey, rules, profile.now)
+    edits.tell(profile, found, profile.now, step)
 
 
 def _into_nothing(stage: str, journey: CompiledJourney) -> str:
