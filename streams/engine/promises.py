@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from schemas.decision import Decision
-from schemas.zones import zone
-from streams.engine.calendar import calendar_of, delay, working_after
+from streams.engine.calendar import delay, working_after
 from streams.engine.conditions import Absent, Scope, compile_parameter
 from streams.engine.ids import uuid5
 from streams.engine.profile import Instance, Profile, Promise
+from streams.engine.timing import clock_of
 
 if TYPE_CHECKING:
     from schemas.journey import Terms
@@ -58,9 +58,8 @@ def compile_promise(name: str, terms: Terms, policy: Policy, scope: Scope) -> Vo
 
 
 def _later(text: str, policy: Policy) -> Callable[[int], int]:
-    wait, calendar, where = delay(text), calendar_of(policy), zone(policy.time_zone)
-    assert where is not None, "a policy's zone is checked when it is read"
-    return lambda since: working_after(since, wait, calendar, where)
+    wait, clock = delay(text), clock_of(policy)
+    return lambda since: working_after(since, wait, clock.calendar, clock.where)
 
 
 def make(instance: Instance, vow: Vow, moment: Moment) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from streams.engine import gates, journeys, promises
+from streams.engine import gates, promises, timing
 from tests.properties import test_laws
 from tests.properties.logs import logs
 
@@ -37,21 +37,26 @@ def _no_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _eager_timers(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = journeys._due
-    monkeypatch.setattr(journeys, "_due", lambda *args: max(0, original(*args) - 1))
+    for kind in (timing.Elapsed, timing.Silence):
+        original = kind.due
+
+        def due(timer: Any, profile: Any, instance: Any, original: Any = original) -> Any:
+            return max(0, original(timer, profile, instance) - 1)
+
+        monkeypatch.setattr(kind, "due", due)
 
 
 def _deaf_to_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = journeys._due
+    original = timing.Silence.due
 
-    def due(profile: Any, instance: Any, timer: Any) -> int:
+    def due(timer: Any, profile: Any, instance: Any) -> Any:
         activity, profile.activity = profile.activity, 0
         try:
-            return original(profile, instance, timer)
+            return original(timer, profile, instance)
         finally:
             profile.activity = activity
 
-    monkeypatch.setattr(journeys, "_due", due)
+    monkeypatch.setattr(timing.Silence, "due", due)
 
 
 def _eager_promises(monkeypatch: pytest.MonkeyPatch) -> None:
