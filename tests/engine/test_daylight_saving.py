@@ -2,17 +2,21 @@
 
 A local time that the clock skips means the next there is; of one that it shows twice the first is meant. In 2026
 Helsinki goes an hour ahead on March 29 at 01:00Z and back on October 25 at 01:00Z; New York on March 8 at 07:00Z and
-November 1 at 06:00Z; Lord Howe half an hour ahead on October 3 at 15:30Z and back on April 4 at 15:00Z.
+November 1 at 06:00Z; Lord Howe half an hour ahead on October 3 at 15:30Z and back on April 4 at 15:00Z. Caps, quiet
+hours and the like have their rows in `test_daylight_pressure`.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from datetime import date, datetime, timedelta
+from typing import Any, NamedTuple
 
 import pytest
 
-from tests.engine.making import POLICY, START, Shop, journey
+from schemas.zones import zone
+from streams.engine.localtime import moment
+from tests.engine.making import HOUR, POLICY, START, Shop, journey
+from tests.engine.test_timing import ms, policy
 
 HELSINKI, NEW_YORK, LORD_HOWE = "Europe/Helsinki", "America/New_York", "Australia/Lord_Howe"
 
@@ -98,3 +102,109 @@ def test_rolling_windows_know_no_clock(where: str, change: str) -> None:
     when, first = (datetime.fromtimestamp(each).astimezone().isoformat() for each in (later, later - 24 * 3600))
     assert told(where, 'profile.count("paid", "1d")', when, (first,)) == 0
     assert told(where, 'profile.count("paid", "1d")', when, (change,)) == 1
+
+
+# ---- timers
+
+
+class Change(NamedTuple):
+    """A zone, the day (a Sunday) on which its clock changes, a time of that day, and when it is that (UTC)."""
+
+    zone: str
+    day: str
+    clock: str
+    due: str
+
+
+CHANGES = [
+    Change("Europe/Helsinki", "2026-03-29", "03:30", "2026-03-29T01:00+00:00"),  # skipped: it is 04:00 at once
+    Change("Europe/Helsinki", "2026-03-29", "09:00", "2026-03-29T06:00+00:00"),
+    Change("Europe/Helsinki", "2026-10-25", "03:30", "2026-10-25T00:30+00:00"),  # comes twice: the first
+    Change("Europe/Helsinki", "2026-10-25", "09:00", "2026-10-25T07:00+00:00"),
+    Change("America/New_York", "2026-03-08", "02:30", "2026-03-08T07:00+00:00"),
+    Change("America/New_York", "2026-03-08", "09:00", "2026-03-08T13:00+00:00"),
+    Change("America/New_York", "2026-11-01", "01:30", "2026-11-01T05:30+00:00"),
+    Change("America/New_York", "2026-11-01", "09:00", "2026-11-01T14:00+00:00"),
+    Change("Australia/Lord_Howe", "2026-10-04", "02:15", "2026-10-03T15:30+00:00"),  # half an hour is skipped
+    Change("Australia/Lord_Howe", "2026-10-04", "09:00", "2026-10-03T22:00+00:00"),
+    Change("Australia/Lord_Howe", "2026-04-05", "01:45", "2026-04-04T14:45+00:00"),  # half an hour comes twice
+    Change("Australia/Lord_Howe", "2026-04-05", "09:00", "2026-04-04T22:30+00:00"),
+]
+
+WEEK = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+ALWAYS = {"working": dict.fromkeys(WEEK, "00:00-24:00")}
+SUNDAYS = {"working": {"sunday": "00:00-24:00"}}
+NOON, CLOCK = "12:00", "{clock}"
+# The timer, the policy's calendar, and the local time of the day before at which the stage is entered.
+TIMERS: list[tuple[dict[str, str], dict[str, Any], str]] = [
+    ({"at": "{clock}"}, {}, NOON),
+    ({"at": "sunday {clock}"}, {}, NOON),
+    ({"at": "working day {clock}"}, SUNDAYS, NOON),
+    ({"after": "1d at {clock}"}, {}, "00:30"),
+    ({"after": "5h at {clock}"}, {}, NOON),
+    ({"after": "1 working day"}, ALWAYS, CLOCK),
+    ({"after": "1 working day at {clock}"}, ALWAYS, "00:30"),
+    ({"at": "traits.day {clock}"}, {}, NOON),
+    ({"at": "7d before traits.later {clock}"}, {}, NOON),
+    ({"at": "1w after traits.earlier {clock}"}, {}, NOON),
+    ({"at": "2d after vars.sent {clock}"}, {}, NOON),
+    ({"at": "each traits.born {clock}"}, {}, NOON),
+]
+
+
+def _moment(day: str, clock: str, name: str) -> int:
+    where, (hour, minute) = zone(name), map(int, clock.split(":"))
+    assert where is not None
+    return moment(date.fromisoformat(day), hour * 60 + minute, where)
+
+
+def _days(day: str, shift: int) -> str:
+    return (date.fromisoformat(day) + timedelta(days=shift)).isoformat()
+
+
+def _rings(timer: dict[str, str], change: Change, calendar: dict[str, Any], entered: str, *, by: str) -> list[int]:
+    """When the timer fires; the zone is the policy's or the customer's."""
+    made = {key: text.format(clock=change.clock) for key, text in timer.items()}
+    stages = {"one": [{**made, "do": [{"stop_ads": {"say": "rang"}}], "end": True}]}
+    more: dict[str, Any] = {"calendar": calendar} if calendar else {}
+    shop = Shop(
+        journey("j", stages, enter={"when": "hello", "set": {"sent": "event.sent"}}),
+        policy(time_zone=change.zone if by == "policy" else "UTC", **more),
+        partitions=1,
+    )
+    begin = _moment(_days(change.day, -1), entered.format(clock=change.clock), change.zone) - START
+    zoned: dict[str, Any] = {"time_zone": change.zone} if by == "trait" else {}
+    dates: dict[str, Any] = {"day": change.day, "later": _days(change.day, 7), "earlier": _days(change.day, -7)}
+    shop.see("profile_updated", begin, born=f"1980{change.day[4:]}", **dates, **zoned)
+    shop.see("hello", begin, sent=_days(change.day, -2))
+    shop.wait(begin + 60 * HOUR)
+    return [each.proposed_at for each in shop.actions]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: f"{change.zone} {change.day} {change.clock}")
+@pytest.mark.parametrize(("timer", "calendar", "entered"), TIMERS, ids=str)
+def test_timers(timer: dict[str, str], calendar: dict[str, Any], entered: str, change: Change) -> None:
+    """Once, at that moment: whether the zone is the policy's or, but for working time, the customer's."""
+    assert _rings(timer, change, calendar, entered, by="policy") == [ms(change.due)]
+    if "working" not in str(timer):
+        assert _rings(timer, change, calendar, entered, by="trait") == [ms(change.due)]
+
+
+# Of those who work from midnight on: eight hours later, whatever the clock says.
+HOURS = [
+    ("Europe/Helsinki", "2026-03-29", "2026-03-29T06:00+00:00"),  # 09:00
+    ("Europe/Helsinki", "2026-10-25", "2026-10-25T05:00+00:00"),  # 07:00
+    ("America/New_York", "2026-03-08", "2026-03-08T13:00+00:00"),
+    ("America/New_York", "2026-11-01", "2026-11-01T12:00+00:00"),
+    ("Australia/Lord_Howe", "2026-10-04", "2026-10-03T21:30+00:00"),
+    ("Australia/Lord_Howe", "2026-04-05", "2026-04-04T21:00+00:00"),
+]
+
+
+@pytest.mark.parametrize(("name", "day", "due"), HOURS)
+def test_elapsed_hours_are_hours(name: str, day: str, due: str) -> None:
+    """Eight working hours from midnight on, and a day that is 24 hours."""
+    change = Change(name, day, "12:00", due)
+    assert _rings({"after": "8 working hours"}, change, SUNDAYS, NOON, by="policy") == [ms(due)]
+    begin = _moment(_days(day, -1), "12:00", name)
+    assert _rings({"after": "24h"}, change, {}, NOON, by="policy") == [begin + 24 * HOUR]

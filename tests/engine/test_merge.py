@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -57,8 +58,8 @@ def _trait(value: tuple[int, int, str]) -> Trait:
     return Trait(f"{rank}-{event_id}", rank, at, event_id)  # one event says one value
 
 
-def _instance(value: tuple[str, int, str, int, int, int]) -> tuple[str, Instance]:
-    name, number, stage, started, ended, version = value
+def _instance(value: tuple[str, int, str, int, int, int, dict[int, int]]) -> tuple[str, Instance]:
+    name, number, stage, started, ended, version, fired = value
     event_id = f"event-{number}"
     versions = VERSIONS[name]
     made = Instance(
@@ -72,6 +73,7 @@ def _instance(value: tuple[str, int, str, int, int, int]) -> tuple[str, Instance
         profile=f"device:d{number}",
         event_id=event_id,
         ended=ended and started + ended,
+        fired=fired,
     )
     return name, made
 
@@ -111,6 +113,7 @@ INSTANCES = st.tuples(
     TIMES,
     st.sampled_from([0, DAY, 20 * DAY]),
     st.integers(0, 1),
+    st.dictionaries(st.integers(0, 1), st.integers(1, 3), max_size=2),
 ).map(_instance)
 PROFILES = st.builds(
     Profile,
@@ -290,7 +293,7 @@ def test_event_ids_remembered_on_either_side_stay_known() -> None:
 
 
 def _one(name: str = "again-later", number: int = 1, **fields: Any) -> Instance:
-    made = _instance((name, number, "second", START, 0, 0))[1]
+    made = _instance((name, number, "second", START, 0, 0, {}))[1]
     for key, value in fields.items():
         setattr(made, key, value)
     return made
@@ -366,3 +369,44 @@ def test_timers_of_what_was_merged_are_taken_up() -> None:
     mine = _profile(instances={"slow": slow})
     merge(mine, _profile(instances={"fast": fast}), timed, NOW, Step())
     assert mine.wake == NOW + HOUR
+
+
+RENEWAL = rules(journey("renewal", {"s": [{"at": "traits.renewal 09:00", "end": True}, {"after": "90d", "end": True}]}))
+DAY_OF_NOW = datetime.fromtimestamp(NOW / 1000, UTC).date()
+DATES = [
+    ("learnt by the merge, to come", {}, {"renewal": 2}, 2, False),
+    ("learnt by the merge, passed", {}, {"renewal": -2}, 50, True),
+    ("known before and due, though not yet fired", {"renewal": -2}, {}, -2, False),
+    ("moved by the merge, to a day that has passed", {"renewal": 2}, {"renewal": -2}, 50, True),
+    ("moved by the merge, to an earlier day to come", {"renewal": 9}, {"renewal": 2}, 2, False),
+]
+
+
+@pytest.mark.parametrize(("mine", "theirs", "wake", "passed"), [pytest.param(*row[1:], id=row[0]) for row in DATES])
+def test_dates_and_merges(mine: dict[str, int], theirs: dict[str, int], wake: int, passed: bool) -> None:  # noqa: FBT001
+    """What was due before a merge is due still; of what one learns by it, a day that has passed comes too late."""
+    entered = NOW - 40 * DAY
+
+    def said(traits: dict[str, int], at: int) -> dict[str, Trait]:
+        return {name: Trait(str(DAY_OF_NOW + timedelta(days=day)), 1, at, "e") for name, day in traits.items()}
+
+    profile = _profile(
+        instances={"renewal": Instance("i", "renewal", 1, "s", 0, entered, entered, "customer:ann", "e")},
+        traits=said(mine, START),
+        now=NOW,
+    )
+    merge(profile, _profile(traits=said(theirs, START + 1)), RENEWAL, NOW, Step())
+    day = datetime.fromtimestamp(profile.wake / 1000, UTC).date()
+    assert day - DAY_OF_NOW == timedelta(days=wake)
+    assert bool(profile.instances["renewal"].fired) == passed
+    before = encode(profile)
+    merge(profile, _profile(traits=said(theirs, START + 1)), RENEWAL, NOW, Step())
+    assert encode(profile) == before
+
+
+def test_what_has_fired_on_either_side_of_a_merge_has_fired() -> None:
+    """One visit that two profiles tell of: no timer fires again."""
+    one, two = _profile(instances={"again-always": _one("again-always", fired={0: 5})}), _profile()
+    two.instances = {"again-always": _one("again-always", fired={0: 3, 1: 2})}
+    assert _union(one, two).instances["again-always"].fired == {0: 5, 1: 2}
+    assert _union(two, one) == _union(one, two)

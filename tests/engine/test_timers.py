@@ -50,11 +50,11 @@ class Sleepers:
         self.cached.add(name)
 
     def set(self, name: str, wait: int) -> None:
-        """A profile wants to be woken, earlier or later than it said."""
+        """A profile wants to be woken, earlier or later than it said, or at a time that has passed."""
         self.load(name)
         self.touched.add(name)
-        self.wakes[name] = self.now + wait
-        self.timers.schedule(name, self.now + wait)
+        self.wakes[name] = max(1, self.now + wait)
+        self.timers.schedule(name, self.wakes[name])
 
     def collect(self) -> None:
         """A transaction begins; the one before has ended."""
@@ -93,7 +93,7 @@ class Sleepers:
 @given(
     st.lists(
         st.one_of(
-            st.tuples(st.just("set"), st.sampled_from("abcdef"), st.integers(1, 30)),
+            st.tuples(st.just("set"), st.sampled_from("abcdef"), st.integers(-5, 30)),
             st.tuples(st.sampled_from(["collect", "stored", "forget"])),
             st.tuples(st.just("pass"), st.integers(1, 8)),
         ),

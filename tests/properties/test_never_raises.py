@@ -48,6 +48,12 @@ TRUSTING = journey(
                     {"banner": {"link": "event.a", "traits": ["b"], "event_b": "event.b", "nested": {"x": "event.c"}}}
                 ],
             },
+            {"at": "2w before traits.a 09:00", "do": [{"banner": {"say": "traits.a"}}]},
+            {"at": "9999w after vars.a 09:00", "do": [{"banner": {"say": "vars.a"}}]},
+            {"at": "vars.b 23:59", "do": [{"banner": {"say": "vars.b"}}]},
+            {"at": "each traits.a 02:30", "do": [{"banner": {"say": "traits.a"}}]},
+            {"after": "999999w at 09:00", "do": [{"banner": {"say": "traits.a"}}]},
+            {"after": "999 working days at 09:00", "do": [{"banner": {"say": "traits.a"}}]},
             {"after": "1h of silence", "do": [{"banner": {"say": "traits.a"}}], "end": True},
         ],
     },
@@ -77,12 +83,15 @@ ODD = st.one_of(
     st.sampled_from(
         ["//evil.example", "https://evil.example", "a@example.com", "\r\nBcc: x", "\x00", "\ud800", "é" * 9000]
     ),
+    st.sampled_from(
+        ["2026-02-29", "2028-02-29", "02-29", "0001-01-01", "9999-12-31T00:00:00Z", "Europe/Helsinki", "Asia"]
+    ),
     st.sampled_from([2**63 - 1, -(2**63), 2**63, 1e308, -0.0, 5e-324, [], {}, [[]], ["x"] * 190, [{"a": [{}]}]]),
 )
 # The types that the engine and the definitions listen to, with the properties that they read.
 READ: dict[str, tuple[str, ...]] = {
     "said": ("a", "b", "c"),
-    "profile_updated": ("a", "email", "phone", "preferred_channel", "x" * 200, "\u00e4\u2028", "vars.a"),
+    "profile_updated": ("a", "time_zone", "email", "phone", "preferred_channel", "x" * 200, "\u00e4\u2028", "vars.a"),
     "consent_given": ("purpose",),
     "consent_withdrawn": ("purpose",),
     "contact_forbidden": (),
