@@ -41,7 +41,7 @@ def test_check_tells_all_errors_at_once(folder: Path) -> None:
     assert f"{folder}/journeys/onboarding.yaml:20:11: error: " in told
     assert "did you mean 'active'?" in told
     assert f"{folder}/journeys/free-delivery-coupon.yaml:8:21: error: " in told
-    assert f"{folder}/policy.yaml:14:18: error: " in told
+    assert f"{folder}/policy.yaml:18:18: error: " in told
     assert ran.err == f"{folder}: 3 errors\n"
 
 

@@ -110,11 +110,12 @@ consent is withdrawn, and with it the message that is still on its way.
     03-11 12:00:10 c-13 web consent_withdrawn purpose=marketing
     => 03-11 12:00:10 customer:c-13 withdrawn send_message from email: consent, hold or do-not-contact changed
 
-Thursday. c-7's complaint is settled: what waited since Monday goes now, and its week counts from now.
+Thursday. c-7's complaint is settled: what waited since Monday goes now. Its week counts from Monday 12:00, when it was
+proposed: waiting makes nothing newer.
 
     03-12 15:00:00 c-7 phone complaint_closed case_id=k-1
     => 03-12 15:00:00 customer:c-7 sent send_message by push to token-7:
-       card-benefits product=credit-card link=/card/benefits until 03-19 15:00:00
+       card-benefits product=credit-card link=/card/benefits until 03-16 12:00:00
 
 Monday, 16 March. Device d-41 has a new owner: c-8 logs in on it. From now on the device's baskets are c-8's. c-7
 consents to marketing too, and gets nothing. c-8's order comes 20 s after the coupon, while it is on its way: it is

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -96,23 +96,24 @@ def settle(
                 assert health is None or not health["stopped"], worker.log.read_text()[-3000:]
 
     until(lambda: origins_read(settings), within, lambda: "the origins are read to their ends", healthy)
-    consumer, journal_name = reader(settings), Topics.of(settings).journal
+    consumer, journal_name = reader(settings, **{"enable.partition.eof": True}), Topics.of(settings).journal
     last: dict[int, int] = {}
+    ended = dict.fromkeys(range(settings.journal_partitions), 0)
     partitions = [TopicPartition(journal_name, each) for each in range(settings.journal_partitions)]
     deadline = time.monotonic() + within
 
     def read(seconds: float) -> bool:
         """Read on; whether anything but marks came. They alone come without end."""
         came = False
-        for message in consumer.consume(10_000, seconds):
-            if message.error() is None and not isinstance(journal.decode(message.value()), Mark | TaskMark):
+        for message in _messages(consumer, seconds, ended):
+            if not isinstance(journal.decode(message.value()), Mark | TaskMark):
                 last[message.partition()], came = message.offset(), True
         return came
 
     def read_to_the_end() -> bool:
         ends = {tp.partition: consumer.get_watermark_offsets(tp, timeout=10)[1] for tp in partitions}
         came = False
-        while any(tp.offset < ends[tp.partition] for tp in consumer.position(partitions)):
+        while any(max(tp.offset, ended[tp.partition]) < ends[tp.partition] for tp in consumer.position(partitions)):
             came = read(0.25) or came
             if time.monotonic() > deadline:
                 return True
@@ -139,10 +140,19 @@ def settle(
     raise AssertionError("the journal does not come to rest")
 
 
-def reader(settings: Settings, group: str = "look") -> Consumer:
+def _messages(consumer: Consumer, seconds: float, ended: dict[int, int]) -> Iterator[Any]:
+    """Messages, and in `ended` where partitions end: the marks of transactions that end a log are no messages."""
+    for message in consumer.consume(10_000, seconds):
+        if message.error() is None:
+            yield message
+        else:
+            ended[message.partition()] = message.offset()
+
+
+def reader(settings: Settings, group: str = "look", **more: Any) -> Consumer:
     """A consumer that assigns."""
-    options = {"isolation.level": "read_committed", "auto.offset.reset": "earliest"}
-    return Consumer({"bootstrap.servers": settings.bootstrap, "group.id": group, "log_level": 2, **options})
+    options: dict[str, Any] = {"isolation.level": "read_committed", "auto.offset.reset": "earliest"}
+    return Consumer({"bootstrap.servers": settings.bootstrap, "group.id": group, "log_level": 2, **options, **more})
 
 
 def origins_read(settings: Settings) -> bool:
