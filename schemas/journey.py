@@ -9,7 +9,9 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    PlainValidator,
     SerializerFunctionWrapHandler,
+    WithJsonSchema,
     model_serializer,
     model_validator,
 )
@@ -21,7 +23,8 @@ from schemas.policy import CLOCK, WEEKDAYS, DelayText, DurationText, EventType, 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-Expression = Annotated[str, Field(min_length=1, max_length=2000, description="CEL expression")]
+MAX_EXPRESSION = 2000  # characters
+Expression = Annotated[str, Field(min_length=1, max_length=MAX_EXPRESSION, description="CEL expression")]
 Again = Annotated[
     str,
     Field(
@@ -66,6 +69,27 @@ At = Annotated[
     ),
 ]
 Params = dict[Word, Any]
+
+MAX_WHOLE = 2**53  # beyond it JSON's readers do not agree on a number
+_SET_TYPES: list[dict[str, Any]] = [
+    {"type": "boolean"},
+    {"type": "number", "minimum": -MAX_WHOLE, "maximum": MAX_WHOLE},
+    {"type": "string", "minLength": 1, "maxLength": MAX_EXPRESSION, "description": "CEL expression"},
+]
+
+
+def _settable(value: object) -> object:
+    if isinstance(value, str) and 0 < len(value) <= MAX_EXPRESSION:
+        return value
+    if isinstance(value, bool) or (isinstance(value, int | float) and -MAX_WHOLE <= value <= MAX_WHOLE):
+        return value
+    raise wrong(
+        f"a variable is set to an expression of at most {MAX_EXPRESSION} characters, a number, true or false",
+        "write one; a text of your own stands in quotes within quotes: '\"text\"'",
+    )
+
+
+Settable = Annotated[Any, PlainValidator(_settable), WithJsonSchema({"anyOf": _SET_TYPES})]
 
 PERCENT = 100
 
@@ -139,7 +163,7 @@ class Entry(Model):
     if_: Annotated[
         Expression | SkipJsonSchema[None], Field(alias="if", description="only if this holds of the event")
     ] = None
-    set: Annotated[dict[Word, Expression], Field(description="variables to set from the event")] = {}  # noqa: RUF012 - pydantic copies it
+    set: Annotated[dict[Word, Settable], Field(description="variables to set from the event")] = {}  # noqa: RUF012 - pydantic copies it
     to: Annotated[
         Name | SkipJsonSchema[None], Field(description="the stage one comes into; the first when left out")
     ] = None
@@ -184,7 +208,7 @@ class Handler(Model):
     ] = None
     broken: Annotated[Name | SkipJsonSchema[None], Field(description="when this promise is broken")] = None
     if_: Annotated[Expression | SkipJsonSchema[None], Field(alias="if", description="only if this holds")] = None
-    set: Annotated[dict[Word, Expression], Field(description="variables of the journey to set, before `do`")] = {}  # noqa: RUF012 - pydantic copies it
+    set: Annotated[dict[Word, Settable], Field(description="variables of the journey to set, before `do`")] = {}  # noqa: RUF012 - pydantic copies it
     promise: Annotated[
         dict[Name, Terms], Field(max_length=20, description="promises to make, by name; one that is open stays")
     ] = {}  # noqa: RUF012 - pydantic copies it

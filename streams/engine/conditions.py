@@ -34,6 +34,7 @@ __all__ = [
     "compile_expression",
     "compile_number",
     "compile_parameter",
+    "compile_value",
     "is_expression",
     "names_used",
 ]
@@ -54,6 +55,14 @@ def compile_expression(source: str, scope: Scope) -> Callable[[Context], Any]:
     if types[tree] in _AS_IT_IS:
         return closure
     return lambda context: plain(closure(context))
+
+
+def compile_value(written: Any, scope: Scope) -> Callable[[Context], Any]:
+    """The function that gives a variable's value: of an expression, or of a number, true or false as written."""
+    if isinstance(written, str):
+        return compile_expression(written, scope)
+    value = plain(written)
+    return lambda _: value
 
 
 def compile_condition(source: str, scope: Scope) -> Callable[[Context], bool]:

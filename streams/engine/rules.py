@@ -23,9 +23,9 @@ from streams.engine.conditions import (
     Scope,
     asked,
     compile_condition,
-    compile_expression,
     compile_number,
     compile_parameter,
+    compile_value,
 )
 from streams.engine.durations import duration
 from streams.engine.ids import digest, percent
@@ -200,7 +200,7 @@ def _reaction(path: str, handler: Handler, journey: Journey, policy: Policy) -> 
     return Reaction(
         path=path,
         condition=compile_condition(condition, within) if condition else None,
-        sets=tuple((name, compile_expression(text, scope)) for name, text in handler.set.items()),
+        sets=tuple((name, compile_value(written, scope)) for name, written in handler.set.items()),
         proposals=tuple(proposals),
         to=handler.to,
         end=handler.end,
@@ -273,7 +273,7 @@ def _entrance(entry: Entry, journey: Journey, first: str) -> tuple[tuple[str, ..
     scope = scope_of(journey, event=True)
     return several(entry.when), Entrance(
         condition=compile_condition(entry.if_, scope) if entry.if_ else None,
-        sets=tuple((name, compile_expression(text, scope)) for name, text in entry.set.items()),
+        sets=tuple((name, compile_value(written, scope)) for name, written in entry.set.items()),
         to=entry.to or first,
         written=Written(entry.if_, scope) if entry.if_ else None,
     )
@@ -316,7 +316,7 @@ def _expressions(journey: Journey) -> Iterator[str]:
     parts: list[Entry | Handler] = [*entries, *handlers]
     for part in parts:
         yield part.if_ or ""
-        yield from part.set.values()
+        yield from (written for written in part.set.values() if isinstance(written, str))
     for handler in handlers:
         yield from (terms.owner or "" for terms in handler.promise.values())
         yield handler.soon or ""

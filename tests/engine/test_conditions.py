@@ -14,6 +14,7 @@ from streams.engine.conditions import (
     compile_condition,
     compile_expression,
     compile_parameter,
+    compile_value,
     names_used,
 )
 from tests.engine.seen import NOW, Seen, event
@@ -444,3 +445,14 @@ def test_now_is_the_only_time() -> None:
 
     assert expression(SEEN) == expression(SEEN)
     assert SEEN.now == NOW
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [(True, True), (False, False), (0, 0), (-7, -7), (2.5, 2.5), ('"text"', "text"), ("vars.page", 3), ("true", True)],
+)
+def test_what_a_variable_is_set_to(written: Any, value: Any) -> None:
+    """An expression, or a number, true or false as they stand."""
+    found = compile_value(written, ANY)(SEEN)
+    assert found == value
+    assert type(found) is type(value)
