@@ -12,14 +12,41 @@ import msgspec
 
 from streams.engine.cel_compile import compile_tree
 from streams.engine.cel_context import Context
+from streams.engine.cel_functions import to_double, to_duration, to_timestamp
 from streams.engine.cel_signatures import Type
 from streams.engine.cel_syntax import ROOTS, parse
 from streams.engine.cel_text import quoted, text
-from streams.engine.cel_tree import Call, Choice, Field, Index, Logic, Macro, Member, Name, Node, Whole, children
+from streams.engine.cel_tree import (
+    Binary,
+    Call,
+    Choice,
+    Field,
+    Index,
+    Logic,
+    Macro,
+    Member,
+    Name,
+    Node,
+    Whole,
+    children,
+)
 from streams.engine.cel_types import Scope, check
-from streams.engine.cel_values import Absent, Duration, Timestamp, to_string
+from streams.engine.cel_values import Absent, Duration, Timestamp, to_string, type_name
 
 TRUE, FALSE, ABSENT = "true", "false", "absent"
+_KINDS: Final = {
+    "bool": "true or false",
+    "int": "a number",
+    "double": "a number",
+    "string": "a text",
+    "list": "a list",
+    "map": "a map",
+    "timestamp": "a time",
+    "duration": "a length of time",
+}
+_OPERATORS: Final = {"-": "minus", "+": "plus"}
+# What a text may be read as, the narrowest first.
+_READERS: Final = (("timestamp", to_timestamp), ("duration", to_duration), ("double", to_double))
 MAX_SHOWN: Final = 100  # characters of a value: enough to know it again
 
 
@@ -77,7 +104,49 @@ def _outcome(node: Node, types: Checked, context: Context) -> str:
 
 def _leaf(node: Node, outcome: str, types: Checked, context: Context) -> Part:
     values = {text(each): _shown(each, types, context) for each in _named(node)}
+    if outcome == ABSENT and (senseless := _senseless(node, types, context)) is not None:
+        values[text(senseless)] = _mismatch(senseless, types, context)
     return Part(text(node), outcome, values)
+
+
+def _senseless(node: Node, types: Checked, context: Context) -> Binary | None:
+    """The operator that makes no sense for the values on its sides, which are all there."""
+    for child in children(node) if not isinstance(node, Macro) else ():
+        if (found := _senseless(child, types, context)) is not None:
+            return found
+    if isinstance(node, Binary) and _value(node, types, context) is None:
+        sides = (_value(node.left, types, context), _value(node.right, types, context))
+        if None not in sides and _kind(sides[0]) != _kind(sides[1]):
+            return node
+    return None
+
+
+def _mismatch(node: Binary, types: Checked, context: Context) -> str:
+    """The kinds on both sides of an operator, and how a text is read as what it says."""
+    said, way_out = [], ""
+    for side in (node.left, node.right):
+        value = _value(side, types, context)
+        said.append(_kind(value))
+        for function, read in _READERS if isinstance(value, str) else ():
+            try:
+                read(value)
+            except Absent:
+                continue
+            way_out = f"; write {function}({text(side)})"
+            break
+    return f"{said[0]} {_OPERATORS.get(node.operator, node.operator)} {said[1]}{way_out}"
+
+
+def _kind(value: Any) -> str:
+    return _KINDS.get(type_name(value), type_name(value))
+
+
+def _value(node: Node, types: Checked, context: Context) -> Any:
+    """What a part gives; None when that is absent."""
+    try:
+        return compile_tree(node, *types)(context)
+    except Absent:
+        return None
 
 
 def _named(node: Node) -> Iterator[Node]:

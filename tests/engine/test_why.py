@@ -41,9 +41,9 @@ def test_a_tree_as_text_is_what_was_written(source: str) -> None:
 
 def _found(source: str) -> list[tuple[str, str, dict[str, str]]]:
     context = Seen(
-        event=seen_event({"page": "/loans", "items": [{"price": 5}], "amount": 20, "long": "x" * 500}),
+        event=seen_event({"page": "/loans", "items": [{"price": 5}], "amount": 20, "pieces": "7", "long": "x" * 500}),
         traits={"age": 17, "name": "Ann"},
-        vars={"limit": 10},
+        vars={"limit": 10, "since": "2023-11-14T21:13:20Z"},
         counts={"page_viewed": 1},
     )
     parts: list[Part] = []
@@ -77,6 +77,22 @@ def _found(source: str) -> list[tuple[str, str, dict[str, str]]]:
         ("!has(traits.age)", [("!has(traits.age)", "false", {"traits.age": "17"})]),
         ("now > timestamp('2030-01-01T00:00:00Z')", [
             ('now > timestamp("2030-01-01T00:00:00Z")', "false", {"now": "2023-11-14T22:13:20Z"}),
+        ]),
+        ("now - vars.since > duration('1h')", [
+            ('now - vars.since > duration("1h")', "absent", {
+                "now": "2023-11-14T22:13:20Z", "vars.since": '"2023-11-14T21:13:20Z"',
+                "now - vars.since": "a time minus a text; write timestamp(vars.since)",
+            }),
+        ]),
+        ("event.pieces >= 3", [
+            ("event.pieces >= 3", "absent", {
+                "event.pieces": '"7"', "event.pieces >= 3": "a text >= a number; write double(event.pieces)",
+            }),
+        ]),
+        ("event.amount > traits.name", [
+            ("event.amount > traits.name", "absent", {
+                "event.amount": "20", "traits.name": '"Ann"', "event.amount > traits.name": "a number > a text",
+            }),
         ]),
         ("event.long == 'y'", [('event.long == "y"', "false", {"event.long": '"' + "x" * 98 + "…"})]),
     ],
