@@ -26,6 +26,8 @@ _DURATION = re.compile(r"[1-9][0-9]{0,5}[smhdw]")
 _VARIABLE = re.compile(r"vars\.([a-z][a-z0-9_]*)")
 # How alike a parameter must be to one of ours to be taken for its misspelling: 'purpos', 'tempalte', 'channels' are.
 _LIKE = 0.8
+# Parameters whose value often is a variable's: a text that is a variable's name is likely to mean it.
+_OFTEN_VARIABLES = ("topic", "to", "reason")
 
 
 class ActionChecks:
@@ -108,6 +110,10 @@ class ActionChecks:
 
     def _parameters(self, params: Node) -> Iterator[Problem]:
         for name, node in params.fields.items():
+            if node.value in self.variables and (name in _OFTEN_VARIABLES or name == node.value):
+                message = f"this is the text '{node.value}', and there is a variable of this name"
+                way_out = f"did you mean 'vars.{node.value}'?"
+                yield self._at(node, message, way_out, "warning")
             if name not in PARAMETERS:
                 like = difflib.get_close_matches(name, PARAMETERS, 1, _LIKE)
                 if like:

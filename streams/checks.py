@@ -22,6 +22,7 @@ from streams.problems import Problem, choose, errors
 from streams.promisechecks import owners, promise_problems
 from streams.shapes import entries, handlers
 from streams.stagegraph import StageGraph
+from streams.storyfile import load_stories
 from streams.templates import template_problems, unused_templates
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ _WORD = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 def check_directory(folder: str | Path) -> list[Problem]:
-    """Everything wrong with the definitions in a folder, in order of file, line and column."""
-    return check(load(folder))
+    """Everything wrong with the definitions and stories in a folder, in order of file, line and column."""
+    return sorted([*check(load(folder)), *load_stories(folder)[1]])
 
 
 def check(definitions: Definitions) -> list[Problem]:

@@ -21,6 +21,7 @@ from streams.engine.rules import Library, UnknownDefinition
 from streams.publish import parse
 from streams.reasons import sentence
 from streams.simulator import Published, Simulator, replay
+from streams.storyfile import load_stories
 from streams.terminal import UsageError, command, emit, err, moment, out, plural, progress
 
 PARTITIONS = 4  # journal partitions that an installation has unless its settings say otherwise
@@ -49,7 +50,7 @@ def register(app: typer.Typer) -> None:
 
 
 def check(folder: Folder, json: Json = False) -> None:  # noqa: FBT002 - an option, named where it is used
-    """Check journeys, policy and templates.
+    """Check journeys, offers, policy, templates and the stories beside journeys.
 
     Every error at once, with its place (file:line:column) and the way out. Exit code 2 when there are errors.
 
@@ -91,7 +92,7 @@ def run_tests(
     Example: polku test seeds --only complaint -v
     """
     loaded = folders.load(folder)
-    stories, wrong = story.load_stories(folder)
+    stories, wrong = load_stories(folder)
     found = problems.errors([*check_definitions(loaded), *wrong])
     if found:
         problems.render(found, err)

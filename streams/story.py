@@ -20,9 +20,10 @@ from schemas.touchpoint import Touchpoint
 from streams.definitions import TEST_SUFFIX, Definitions, library
 from streams.engine.durations import duration
 from streams.engine.rules import Library
-from streams.problems import Problem, choose
+from streams.problems import choose
+from streams.reasons import after
 from streams.simulator import Simulator
-from streams.storyfile import Expectation, Step, Story, read
+from streams.storyfile import Expectation, Step, Story
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -70,22 +71,6 @@ class Played:
     profiles: list[str]
 
 
-def story_files(folder: str | Path) -> list[Path]:
-    """The test files of a folder of definitions."""
-    return sorted((Path(folder) / "journeys").glob(f"*{TEST_SUFFIX}"))
-
-
-def load_stories(folder: str | Path) -> tuple[list[Story], list[Problem]]:
-    """Every story of a folder, and what is wrong with its test files."""
-    stories: list[Story] = []
-    problems: list[Problem] = []
-    for path in story_files(folder):
-        found, wrong = read(path)
-        stories += found
-        problems += wrong
-    return stories, problems
-
-
 def run_all(definitions: Definitions, stories: Iterable[Story]) -> Iterator[Result]:
     """Play each story by itself; the definitions must be without errors."""
     known = library(definitions.loaded())
@@ -121,8 +106,8 @@ def run(known: Library, story: Story) -> Result:
             for taken, action in played.withdrawals
         ],
     )
-    result.lines += [_decision(story, item, played) for item in story.expect if item.kind == "decision"]
-    result.lines += [_stage(story, item, played) for item in story.expect if item.kind == "stage"]
+    others = {"decision": _decision, "stage": _stage}
+    result.lines += [others[item.kind](story, item, played) for item in story.expect if item.kind in others]
     return result
 
 
@@ -329,7 +314,7 @@ def _stage(story: Story, item: Expectation, played: Played) -> Line:
     if journey not in found:
         return Line("-", f"expected {_wanted(item)}; nobody is in journey '{journey}'", where)
     instance = found[journey]
-    said = f"{journey}: stage {instance.stage}" + (f", ended ({instance.why})" if instance.ended else "")
+    said = f"{journey}: stage {instance.stage}" + (f", ended ({after(instance.why)})" if instance.ended else "")
     if instance.stage != item.values["stage"] or item.values.get("ended", bool(instance.ended)) is not bool(
         instance.ended
     ):

@@ -9,17 +9,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from schemas.identifiers import DEFAULT_KINDS
 from schemas.outcome import KINDS as OUTCOMES
-from streams.definitions import read_document
+from streams.definitions import TEST_SUFFIX, read_document
 from streams.engine.durations import duration
-from streams.problems import Problem, choose
+from streams.problems import Problem, choose, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-    from pathlib import Path
+    from collections.abc import Collection, Iterator, Sequence
 
     from streams.yamltext import Node
 
@@ -88,6 +88,17 @@ def read(path: Path) -> tuple[list[Story], list[Problem]]:
     return ([story for story in stories if story is not None] if not problems else []), problems
 
 
+def load_stories(folder: str | Path) -> tuple[list[Story], list[Problem]]:
+    """Every story of a folder of definitions, and what is wrong with its test files."""
+    stories: list[Story] = []
+    problems: list[Problem] = []
+    for path in sorted((Path(folder) / "journeys").glob(f"*{TEST_SUFFIX}")):
+        found, wrong = read(path)
+        stories += found
+        problems += wrong
+    return stories, problems
+
+
 def moment(text: str) -> int | None:
     """Milliseconds since 1970 of an ISO 8601 time with its zone; None when it is none."""
     try:
@@ -128,10 +139,13 @@ class _Reader:
         story.expect = list(self.expectations(node.get("expect")))
         return story
 
-    def keys(self, node: Node, known: Collection[str]) -> None:
+    def keys(self, node: Node, known: Sequence[str]) -> None:
         for key in node.fields:
             if key not in known:
-                self.wrong(node, f"unknown key '{key}'", choose(key, known), key)
+                way_out = choose(key, known)
+                if known[0] == "action" and did_you_mean(key, known) is None:
+                    way_out = f"if it is a parameter, write it in 'with': 'with: {{{key}: ...}}'; {way_out}"
+                self.wrong(node, f"unknown key '{key}'", way_out, key)
 
     def listed(self, node: Node | None, name: str) -> Iterator[Node]:
         if node is None:

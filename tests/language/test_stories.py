@@ -12,8 +12,8 @@ from schemas.codec import decode_touchpoint
 from streams.checks import check_directory
 from streams.definitions import library, load
 from streams.simulator import Simulator
-from streams.story import Result, load_stories, render, run_all
-from streams.storyfile import Story, read
+from streams.story import Result, render, run_all
+from streams.storyfile import Story, load_stories, read
 from tests.language.test_broken import HERE
 
 if TYPE_CHECKING:
