@@ -58,6 +58,12 @@ _LOCAL_TIMES = (
     *("09:00", "monday 09:00", "working day 09:00", "traits.renewal 09:00", "7d before traits.renewal 09:00"),
     "each traits.birthday 09:00",
 )
+# What handlers do, and entries do not.
+_DONE = ("promise", "keep", "do", "end")
+_ELSEWHERE = (
+    "put it under '- on arrival:' of the stage one comes into; "
+    "what it needs of the event, into a variable by 'set' here"
+)
 # What a text that does not match is not, and how to write it, by something that only its pattern has.
 _FORMS = {
     "[smhdw]|[1-9][0-9]{0,2} working (?:hour|day)s?)$": ("time", "write '24h', '8 working hours' or '3 working days'"),
@@ -163,6 +169,9 @@ def _in_words(kind: str, root: Node, file: str, detail: Any) -> Problem | None:
         if key.startswith("\0"):
             return None
         place = found.parent.key_place(key) if found.parent else place
+        if kind == "journey" and detail["loc"][0] == "enter" and key in _DONE:
+            message, way_out = f"'{key}' has no meaning under 'enter': an entry does nothing itself", _ELSEWHERE
+            return Problem(file, *place, message, way_out)
         return Problem(file, *place, f"unknown key '{key}'", choose(key, _known_keys(kind, detail["loc"])))
     if found.is_key and found.parent:
         place = found.parent.key_place(key)
@@ -179,6 +188,9 @@ def _sentence(error: str, context: dict[str, Any], key: str, value: Any, found: 
     if error == "string_pattern_mismatch":
         return _pattern(str(context["pattern"]), key, str(value))
     if error in _KINDS_OF_VALUE:
+        number = re.fullmatch(r"([0-9]+) ?%?", value) if error == "int_type" and isinstance(value, str) else None
+        if number is not None:
+            return f"'{key}' must be a whole number, and this is '{value}'", f"write {number[1]}"
         message = f"'{key}' must be {_wanted(error)}, and this is {_article(found.node)}"
         way_out = (
             "put it into quotes" if error == "string_type" and found.node.kind == "scalar" else _example(error, key)
