@@ -28,6 +28,9 @@ Until = Annotated[
 ]
 
 
+ENDS = "time ends here, at the last touchpoint; --until lets it pass"
+
+
 def register(app: typer.Typer) -> None:
     """Add these commands."""
     command(app)(explain)
@@ -77,7 +80,7 @@ def explain(  # noqa: PLR0913, PLR0917 - a parameter for each flag
         for line in story.lines:
             emit(line)
     else:
-        tell(story, name, out, verbose=verbose)
+        tell(story, name, out, verbose=verbose, ends=ENDS if events is not None and not (until or at) else "")
 
 
 def consent(  # noqa: PLR0913, PLR0917 - a parameter for each flag

@@ -13,6 +13,8 @@ from streams.engine.gates import COOKIE
 from streams.terminal import moment
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from rich.console import Console
 
     from streams.engine.profile import Consent, Profile
@@ -125,24 +127,24 @@ def tell(story: Story, found: Agreed, console: Console) -> None:
     console.print(Text(found.profile, "bold").append(_at(story), "not bold"))
     console.print(Text("\nPurposes", "underline"))
     for purpose in found.purposes:
-        _tell_purpose(purpose, console)
+        _tell_purpose(purpose, story.clock, console)
     console.print(Text("\nContact", "underline"))
     if not found.contact:
         console.print("allowed: nobody forbade it")
-    _tell_words(found.contact, ("allowed", "forbidden"), "", console)
+    _tell_words(found.contact, ("allowed", "forbidden"), "", story.clock, console)
     console.print(Text("\nAddresses", "underline"))
     for address in found.addresses:
-        told = f"{address.channel}  {address.address}  {address.state} since {moment(address.since)}"
+        told = f"{address.channel}  {address.address}  {address.state} since {moment(address.since, story.clock)}"
         console.print(Text(told, "" if address.state == "reachable" else "red"))
     if not found.addresses:
         console.print("none is known")
 
 
 def _at(story: Story) -> str:
-    return "" if story.at is None else f"  (at {moment(story.at)})"
+    return "" if story.at is None else f"  (at {moment(story.at, story.clock)})"
 
 
-def _tell_purpose(purpose: Purpose, console: Console) -> None:
+def _tell_purpose(purpose: Purpose, clock: tzinfo, console: Console) -> None:
     of = " (cookie)" if purpose.of == "cookie" else ""
     if purpose.note:
         console.print(Text(f"{purpose.purpose}: {purpose.note}", "dim"))
@@ -150,11 +152,11 @@ def _tell_purpose(purpose: Purpose, console: Console) -> None:
         console.print(f"{purpose.purpose}{of}: not allowed, consent was never given", markup=False)
     else:
         console.print(f"{purpose.purpose}{of}: {'allowed' if purpose.allowed else 'not allowed'}", markup=False)
-        _tell_words(purpose.history, ("given", "withdrawn"), "  ", console)
+        _tell_words(purpose.history, ("given", "withdrawn"), "  ", clock, console)
 
 
-def _tell_words(words: list[Word], verbs: tuple[str, str], indent: str, console: Console) -> None:
+def _tell_words(words: list[Word], verbs: tuple[str, str], indent: str, clock: tzinfo, console: Console) -> None:
     for number, word in enumerate(words):
         verb = verbs[0] if word.granted else verbs[1]
         where = f" ({word.source})" if word.source else ""
-        console.print(Text(f"{indent}{verb} {moment(word.at)}{where}", "dim" if number else ""))
+        console.print(Text(f"{indent}{verb} {moment(word.at, clock)}{where}", "dim" if number else ""))

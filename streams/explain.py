@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING
 
 from streams.cut import up_to
+from streams.engine.localtime import zone_of
 from streams.engine.partition import Output, Partition
 from streams.engine.profile import Profile, decode
 from streams.engine.rules import NO_POLICY, Library, enters_by, newest
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 class Story:
     """All lines of one customer in order of time, and the state they led to, at the moment asked for (None: the end).
 
+    Told by `clock`, the customer's; `now` is the time (ms) that it has got to, and `timers` the next one of each
+    journey that runs: when, and as it is written.
+
     `journey`: the one that was asked about; the story holds what concerns it, and `came` how often each type of
     touchpoint came that lets one in.
     """
@@ -39,6 +44,9 @@ class Story:
     journey: str | None = None
     came: dict[str, int] = field(default_factory=dict)
     policy: Policy = NO_POLICY
+    clock: tzinfo = UTC
+    now: int = 0
+    timers: dict[str, tuple[int, str]] = field(default_factory=dict)
     suppressions: dict[str, Suppression] = field(default_factory=dict)
 
 
@@ -51,6 +59,7 @@ def explain(
     """
     asked = Asked(journey, enters_by(newest(library, journey))) if journey is not None else None
     recorder, states, policy = Recorder(asked=asked), dict[str, bytes](), NO_POLICY
+    homes: dict[str, Partition] = {}
     suppressions: dict[str, Suppression] = {}
     for index, entries in sorted((journal if at is None else up_to(journal, count, at)).items()):
         store = MemoryStore()
@@ -62,16 +71,31 @@ def explain(
             recorder.record(entry, output, partition.rules.active)
             _suppress(suppressions, output)
         states |= store.states
+        homes |= dict.fromkeys(store.states, partition)
         policy = partition.rules.policy
     story = Story(follow(states, name), at=at, journey=journey, policy=policy, suppressions=suppressions)
-    story.lines = recorder.story(story.name)
+    state = states.get(story.name)
+    if state is not None:
+        _settle(story, decode(state), homes[story.name])
+    story.lines = recorder.story(story.name, story.clock)
     if asked is not None:
         seen = Counter(line.event for line in story.lines if not line.text.endswith(REPEAT))
         story.came = {each: seen[each] for each in sorted(asked.enters_by)}
         story.lines = _about(asked, story.lines)
-    state = states.get(story.name)
-    story.profile = decode(state) if state is not None else None
     return story
+
+
+def _settle(story: Story, profile: Profile, home: Partition) -> None:
+    """What stands at the end of a story, by the profile and the partition where it is."""
+    story.profile = profile
+    story.clock = zone_of(profile, story.policy.time_zone)
+    story.now = max(home.watermark, profile.now) if story.at is None else story.at
+    for instance in profile.instances.values():
+        if not instance.ended:
+            stage = home.rules.journey(instance.journey, instance.version).stages[instance.stage]
+            due = [(timer.due(profile, instance), timer.text) for timer in stage.timers]
+            if coming := min((each for each in due if each[0]), default=None):
+                story.timers[instance.journey] = coming
 
 
 def _suppress(known: dict[str, Suppression], output: Output) -> None:

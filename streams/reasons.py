@@ -7,12 +7,16 @@ engine to see that). `None` in place of a reason stands for those that are names
 from __future__ import annotations
 
 import re
-from datetime import datetime
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, tzinfo
+from typing import TYPE_CHECKING, Any
 
+from schemas.journey import PARAMETERS
+from streams.engine.durations import duration as lasts
 from streams.terminal import moment
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from schemas.action import Action
     from schemas.decision import Decision
 
@@ -20,7 +24,8 @@ VERDICTS = {"refused": "not sent", "held": "held back", "pinned": "goes on as it
 
 # {found} and {asked} are the decision's value and bound, {found_at} and {then} the moment that a number of ms found is,
 # and that moment and the time asked for; {free} is when a cap's next slot is free; {purpose}, {action}, {channel},
-# {journey}, {stage} are the decision's.
+# {journey}, {stage} are the decision's, {at} its moment, {waited} what it waited for (WAITED). Moments are told by the
+# clock that is asked for.
 MEANINGS: dict[tuple[str, str | None], str] = {
     ("duplicate", "already-emitted"): "this very action was sent before",
     ("consent", "never-given"): "there is no consent to {asked}",
@@ -95,7 +100,7 @@ WAYS_OUT: dict[tuple[str, str | None], str] = {
     ("limits", "parameters-too-large"): "it would have gone out with parameters of at most {asked}",
     ("limits", "trait-too-large"): "it would have been kept with at most {asked}",
     ("limits", "step-budget"): "the journey must not lead back to itself without time or an event in between",
-    ("journey", "instance-ended"): "it would have gone out had what it waited for ended before the journey did",
+    ("journey", "instance-ended"): "it would have gone out had {waited}",
     ("merge", "another-instance-stays"): "nothing: a customer is in a journey once at a time",
     ("merge", "too-large-to-hand-over"): "it would have gone along with less gathered",
     ("identity", "too-many-parked"): "it would have waited with fewer entries waiting before it",
@@ -118,7 +123,14 @@ WAYS_OUT: dict[tuple[str, str | None], str] = {
     ("enter", "condition"): "it would have let them in with {wanted}",
     ("handler", "condition"): "it would have reacted with {wanted}",
 }
-# What became of a promise, in words; of what is UNKEPT, something would have changed it.
+# Of what waited when its journey ended, by the gate that held it back (None: no gate is known): what should have been.
+WAITED: dict[str | None, str] = {
+    "hold": "case {found} been over by {at}, when the journey ended",
+    "distance": "the journey lasted until {free}",
+    "quiet": "the journey lasted until {asked}",
+    None: "what it waited for ended before the journey did",
+}
+# What became of a promise, in words.
 PROMISES = {
     "made": "made",
     "at-risk": "at risk",
@@ -126,17 +138,24 @@ PROMISES = {
     "kept": "kept",
     "ended": "neither kept nor broken, the journey is over",
 }
-UNKEPT = ("at-risk", "broken")
+# Of a promise, what would have changed what became of it; what is not here needs nothing.
+KEEPING = {
+    "at-risk": "what keeps it has to come before {asked}",
+    "broken": WAYS_OUT["promise", None],
+}
 NEXT_SLOT = " (next slot "  # between what a cap has counted and when there is room again
+# Of what waits, what is no parameter of its own; the engine's notes begin with a slash.
+_UNSAID = (*PARAMETERS, "/own")
 _LOCAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", re.ASCII)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 _AFTER = re.compile(r"\bafter (\d+) s\b")
+_TIME = re.compile(r"\b(\d+)([smhdw])\b", re.ASCII)
 
 
-def sentence(decision: Decision, action: Action | None = None) -> str:
-    """A decision in words; with the action, where it goes."""
+def sentence(decision: Decision, action: Action | None = None, clock: tzinfo = UTC, waits: str = "") -> str:
+    """A decision in words; with the action, where it goes; of what is held back `waits` says what it is."""
     if decision.gate == "promise":
-        return _promise(decision)
+        return _promise(decision, clock)
     what = decision.action or (action.action if action is not None else None)
     what = what or (f"journey {decision.journey}" if decision.journey else "event")
     by = f" by {decision.channel}" if decision.channel else ""
@@ -148,12 +167,13 @@ def sentence(decision: Decision, action: Action | None = None) -> str:
     if decision.verdict == "withdrawn":
         return f"{what}{by} withdrawn: {after(decision.reason)}"
     verdict = VERDICTS.get(decision.verdict, decision.verdict)
-    meant = meaning(decision)
+    meant = meaning(decision, clock)
+    what += f" ({waits})" if waits and decision.verdict == "held" else ""
     return f"{what} {verdict}: {decision.gate} says {decision.reason}{f' ({meant})' if meant else ''}"
 
 
-def _promise(decision: Decision) -> str:
-    due = meaning(decision) if decision.bound else "never due: there is no such working time in ten years"
+def _promise(decision: Decision, clock: tzinfo) -> str:
+    due = meaning(decision, clock) if decision.bound else "never due: there is no such working time in ten years"
     owner = f", {decision.value} owns it" if decision.value else ""
     return f"promise {decision.reason} {PROMISES.get(decision.verdict, decision.verdict)} ({due}{owner})"
 
@@ -161,66 +181,97 @@ def _promise(decision: Decision) -> str:
 def _where(action: Action | None) -> str:
     if action is None:
         return ""
-    what = action.template or " ".join(str(value) for value in action.params.values() if isinstance(value, str))
+    what = about(action.template, action.params)
     return (f" to {action.to}" if action.to else "") + (f" ({what})" if what else "")
 
 
-def meaning(decision: Decision) -> str:
+def about(template: str | None, params: Mapping[str, Any]) -> str:
+    """What an action is: its template, else what its channel gets to know, by name."""
+    return template or " ".join(
+        f"{name}={value}" for name, value in params.items() if isinstance(value, str) and name not in _UNSAID
+    )
+
+
+def meaning(decision: Decision, clock: tzinfo = UTC) -> str:
     """What a verdict means, with what was found and what was asked for."""
     if decision.verdict == "withdrawn":
         return after(decision.reason)
     known = _known(MEANINGS, decision.gate, decision.reason)
     if known is not None:
-        return known.format_map(_facts(decision))
-    found, asked = _plain(decision.value), _plain(decision.bound)
+        return known.format_map(_facts(decision, clock))
+    found, asked = _plain(decision.value, clock), _plain(decision.bound, clock)
     words = [f"found {found}"] if decision.value else []
     return ", ".join(words + ([f"asked for {asked}"] if decision.bound else []))
 
 
-def would_change(decision: Decision) -> str:
-    """What would have changed a verdict; nothing for what was sent."""
-    if decision.gate == "promise" and decision.verdict not in UNKEPT:
+def would_change(decision: Decision, clock: tzinfo = UTC, waited: Decision | None = None) -> str:
+    """What would have changed a verdict; nothing for what was sent. `waited`: the verdict that held it back before."""
+    if decision.gate == "promise":
+        known = KEEPING.get(decision.verdict)
+    else:
+        known = _known(WAYS_OUT, decision.gate, decision.reason)
+    if known is None:
         return ""
-    known = _known(WAYS_OUT, decision.gate, decision.reason)
-    return known.format_map(_facts(decision)) if known is not None else ""
+    found = _facts(decision, clock)
+    return known.format_map(found | {"waited": _waited(waited, found["at"], clock)})
+
+
+def _waited(waited: Decision | None, ended: str, clock: tzinfo) -> str:
+    gate = waited.gate if waited is not None else None
+    found = _facts(waited, clock) | {"at": ended} if waited is not None else {}
+    if gate == "distance" and waited is not None:
+        passed, least = (int(str(each).removesuffix(" ms")) for each in (waited.value, waited.bound))
+        found["free"] = moment(waited.at + least - passed, clock)
+    return WAITED.get(gate, WAITED[None]).format_map(found)
 
 
 def _known(table: dict[tuple[str, str | None], str], gate: str, reason: str) -> str | None:
     return table.get((gate, reason)) or table.get((gate, None))
 
 
-def facts(value: str | None, bound: str | None) -> dict[str, str]:
+def facts(value: str | None, bound: str | None, clock: tzinfo = UTC) -> dict[str, str]:
     """What the tables may name of a value found and a bound asked for."""
     counted, _, free = (value or "").removesuffix(")").partition(NEXT_SLOT)
-    plain = _plain(counted if free else value)
-    found = {"found": plain, "asked": _plain(bound), "found_at": plain, "then": "", "free": _plain(free)}
+    plain = _plain(counted if free else value, clock)
+    asked = _plain(bound, clock)
+    found = {"found": plain, "asked": asked, "found_at": plain, "then": "", "free": _plain(free, clock)}
     if value is not None and value.isdecimal():
-        found["found_at"] = moment(int(value))
+        found["found_at"] = moment(int(value), clock)
         number, _, unit = (bound or "").partition(" ")
         if unit == "ms" and number.isdecimal():
-            found["then"] = moment(int(value) + int(number))
+            found["then"] = moment(int(value) + int(number), clock)
     return found
 
 
-def _facts(decision: Decision) -> dict[str, str]:
+def _facts(decision: Decision, clock: tzinfo) -> dict[str, str]:
     names = ("purpose", "action", "channel", "journey", "stage")
-    return facts(decision.value, decision.bound) | {name: str(getattr(decision, name) or "") for name in names}
+    found = facts(decision.value, decision.bound, clock) | {"at": moment(decision.at, clock)}
+    return found | {name: str(getattr(decision, name) or "") for name in names}
 
 
-def _plain(value: str | None) -> str:
+def _plain(value: str | None, clock: tzinfo) -> str:
     """A value as people read it: a duration in ms as days, hours, minutes and seconds; a moment as date and time."""
     if value is not None and _MOMENT.fullmatch(value):
-        return value[:-1].replace("T", " ")
+        return moment(int(datetime.fromisoformat(value).timestamp()) * 1000, clock)
     if value is not None and _LOCAL.fullmatch(value):
-        then = datetime.fromisoformat(value)
-        return f"{then:%A} {then.day} {then:%B %Y %H:%M}"
+        return day_and_time(datetime.fromisoformat(value))
     number, _, unit = (value or "").partition(" ")
     return duration(int(number)) if unit == "ms" and number.isdecimal() else (value or "").replace(",", " or ")
+
+
+def day_and_time(then: datetime) -> str:
+    """`Monday 9 March 2026 10:30`."""
+    return f"{then:%A} {then.day} {then:%B %Y %H:%M}"
 
 
 def after(why: str) -> str:
     """A timer's `after 1800 s` as `after 30 min`."""
     return _AFTER.sub(lambda found: f"after {duration(int(found[1]) * 1000)}", why)
+
+
+def written(trigger: str) -> str:
+    """A timer's `after 30m of silence` as `after 30 min of silence`."""
+    return _TIME.sub(lambda found: duration(lasts(found[0])), trigger)
 
 
 def duration(milliseconds: int) -> str:

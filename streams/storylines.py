@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from streams.engine.partition import Output
 from streams.engine.profile import decode
 from streams.engine.step import PassedOver, Transition
 from streams.engine.trace import ENTER
-from streams.reasons import after, sentence
+from streams.reasons import about, after, sentence
 
 REPEAT = " (a repeat: changes nothing)"
 
@@ -62,6 +63,7 @@ class Recorder:
     parked: dict[str, list[Line]] = field(default_factory=dict)
     actions: dict[str, Action] = field(default_factory=dict)
     held: set[str] = field(default_factory=set)
+    waited: dict[str, tuple[Decision | None, str]] = field(default_factory=dict)
     asked: Asked | None = None
 
     def record(self, entry: Entry, output: Output, in_force: Collection[str]) -> None:
@@ -86,6 +88,7 @@ class Recorder:
                 cause = decision.event_id if decision.event_id in groups else None
             if decision.verdict == "held":
                 self.held.add(str(decision.action_id))
+                self._wait(decision, output)
             groups[cause].append(self._decision(decision))
         for passed in output.passed_over:
             groups[passed.event_id if passed.event_id in groups else None].append(_passed(passed))
@@ -141,19 +144,53 @@ class Recorder:
         )
 
     def _decision(self, decision: Decision) -> Line:
+        """A decision without words, which need to know how the story goes on, and whose clock it is told by."""
         action = self.actions.get(decision.action_id or "")
         return Line(
             at=decision.at,
             kind="decision",
             profile=decision.profile,
-            text=sentence(decision, action),
+            text="",
             event_id=decision.event_id,
             channel=decision.channel,
             decision=decision,
             action=action if decision.verdict == "sent" else None,
-            meaning=reasons.meaning(decision),
-            would_change=reasons.would_change(decision),
         )
+
+    def _told(self, line: Line, clock: tzinfo) -> Line:
+        """A line with its words, by a clock."""
+        decision, passed = line.decision, line.passed
+        if decision is not None:
+            name = decision.action_id or ""
+            action, (waited, waits) = self.actions.get(name), self.waited.get(name, (None, ""))
+            waits = decision.offer or waits or (about(action.template, action.params) if action is not None else "")
+            return msgspec.structs.replace(
+                line,
+                text=sentence(decision, action, clock, waits),
+                meaning=reasons.meaning(decision, clock),
+                would_change=reasons.would_change(decision, clock, waited),
+            )
+        if passed is not None:
+            return msgspec.structs.replace(
+                line,
+                text=whynot.sentence(passed, clock),
+                meaning=whynot.meaning(passed, clock),
+                would_change=whynot.would_change(passed, clock),
+            )
+        return line
+
+    def _wait(self, decision: Decision, output: Output) -> None:
+        """Keep what holds an action back, and what that is, which only the state knows."""
+        name, state = str(decision.action_id), output.states.get(decision.profile)
+        waiting = decode(state).instances.values() if state is not None else ()
+        words = [
+            about(held.params.get("template"), held.params)
+            for instance in waiting
+            for held in instance.held
+            if held.action_id == name
+        ]
+        former = self.waited.get(name, (None, ""))[1]
+        self.waited[name] = decision, words[0] if words else former
 
     def _links(self, entry: Entry, output: Output) -> None:
         if isinstance(entry, Unlink):
@@ -181,8 +218,8 @@ class Recorder:
     def _hand_on(self, source: str, target: str) -> None:
         self.handed.setdefault(target, []).append((source, self.lines.pop(source, [])))
 
-    def story(self, name: str) -> list[Line]:
-        """Every line of a profile, those that others handed to it included, by time.
+    def story(self, name: str, clock: tzinfo = UTC) -> list[Line]:
+        """Every line of a profile, those that others handed to it included, by time, told by a clock.
 
         What came again says so; what an alias passed on stands once, and a link before what it brought.
         """
@@ -197,7 +234,7 @@ class Recorder:
                 story.append(line)
             elif arrived[line.kind, line.event_id] != line.at:
                 story.append(msgspec.structs.replace(line, text=line.text + REPEAT))
-        return story
+        return [self._told(line, clock) for line in story]
 
     def _all(self, name: str, seen: frozenset[str] = frozenset()) -> Iterator[tuple[int, bool, Line]]:
         """Lines with what orders them: the moment in which they took effect, links first."""
@@ -233,16 +270,7 @@ def _move(move: Transition) -> Line:
 
 
 def _passed(passed: PassedOver) -> Line:
-    return Line(
-        at=passed.at,
-        kind="passed",
-        profile=passed.profile,
-        text=whynot.sentence(passed),
-        event_id=passed.event_id,
-        passed=passed,
-        meaning=whynot.meaning(passed),
-        would_change=whynot.would_change(passed),
-    )
+    return Line(at=passed.at, kind="passed", profile=passed.profile, text="", event_id=passed.event_id, passed=passed)
 
 
 def _too_early(line: Line, journey: str) -> Line:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -10,10 +10,12 @@ from rich.text import Text
 from streams.engine import cases
 from streams.engine.gates import COOKIE
 from streams.engine.holds import is_open
-from streams.reasons import after
+from streams.reasons import after, day_and_time, written
 from streams.terminal import moment, plural
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from rich.console import Console
 
     from streams.engine.profile import Dossier, Instance, Profile
@@ -42,16 +44,19 @@ _VERDICTS = {
 }
 
 
-def tell(story: Story, asked: str, console: Console, *, verbose: bool = False) -> None:
-    """Print a story; `asked` is the name it was asked for by. With `verbose`, say what would have changed verdicts."""
+def tell(story: Story, asked: str, console: Console, *, verbose: bool = False, ends: str = "") -> None:
+    """Print a story by the customer's clock; `asked` is the name it was asked for by.
+
+    With `verbose`, say what would have changed verdicts. `ends` says why time goes no further.
+    """
     head = Text(story.name, "bold")
     if asked != story.name:
         head.append(f"  ({asked} is this customer{'' if asked.startswith('customer:') else chr(39) + 's'})", "not bold")
     console.print(head)
-    day, clock = "", ""
+    day, clock, whose = "", "", _whose(story)
     for line in story.lines:
-        then = datetime.fromtimestamp(line.at / 1000, UTC)
-        if (today := f"{then:%a} {then.day} {then:%B %Y}, UTC") != day:
+        then = datetime.fromtimestamp(line.at / 1000, story.clock)
+        if (today := f"{then:%a} {then.day} {then:%B %Y}, {whose}") != day:
             day, clock = today, ""
             console.print(Text(f"\n{day}", "underline"))
         begins = line.kind not in {"transition", "decision", "passed"}
@@ -63,7 +68,7 @@ def tell(story: Story, asked: str, console: Console, *, verbose: bool = False) -
     if story.journey is not None:
         _entering(story, console)
     if story.profile is not None:
-        _standing(story, story.profile, console)
+        _standing(story, story.profile, console, ends)
 
 
 def _row(line: Line) -> Text:
@@ -88,36 +93,42 @@ def _entering(story: Story, console: Console) -> None:
         console.print(Text(f"\n{story.journey} is entered by {name}, which {times}"))
 
 
-def _standing(story: Story, profile: Profile, console: Console) -> None:
+def _whose(story: Story) -> str:
+    """Whose clock it is told by."""
+    return "UTC" if str(story.clock) == "UTC" else f"the customer's clock ({story.clock})"
+
+
+def _standing(story: Story, profile: Profile, console: Console, ends: str) -> None:
     """How things stand at the end of the story: journeys, consents, what is open."""
     rows = [
-        (f"{each.journey} v{each.version}", _stands(each))
+        (f"{each.journey} v{each.version}", _stands(each, story))
         for each in profile.instances.values()
         if story.journey in {None, each.journey}
     ]
     if story.journey is None:
-        rows += _known(profile)
+        rows += _known(profile, story.clock)
     if rows:
-        console.print(Text("\nNow" if story.at is None else f"\nThen, {moment(story.at)}", "underline"))
+        head = Text(f"\n{'Now' if story.at is None else 'Then'}, {moment(story.now, story.clock)}", "underline")
+        console.print(head.append(f" ({ends})" if ends else "", "not underline"))
     width = max((len(name) for name, _ in rows), default=0)
     for name, value in rows:
         console.print(Text(f"{name:{width}}  {value}"))
 
 
-def _known(profile: Profile) -> list[tuple[str, str]]:
+def _known(profile: Profile, clock: tzinfo) -> list[tuple[str, str]]:
     rows = [
         (f"consent to {name.removeprefix(COOKIE)}{' (cookie)' if name.startswith(COOKIE) else ''}",
-         f"{'given' if word.granted else 'withdrawn'} {moment(word.at)}")
+         f"{'given' if word.granted else 'withdrawn'} {moment(word.at, clock)}")
         for name, word in profile.consents.items()
     ]  # fmt: skip
     if profile.contact is not None and not profile.contact.granted:
-        rows.append(("do not contact", f"since {moment(profile.contact.at)}"))
+        rows.append(("do not contact", f"since {moment(profile.contact.at, clock)}"))
     rows += [
-        (name, f"open since {moment(case.opened)}")
+        (name, f"open since {moment(case.opened, clock)}")
         for name, case in profile.cases.items()
         if is_open(case, profile.now)
     ]
-    rows += [(_case(key), _carries(key, case)) for key, case in profile.dossiers.items() if cases.is_open(case)]
+    rows += [(_case(key), _carries(key, case, clock)) for key, case in profile.dossiers.items() if cases.is_open(case)]
     if profile.held:
         rows.append(("known by", ", ".join(sorted(profile.held))))
     if profile.customer is not None and profile.id != f"customer:{profile.customer}":
@@ -125,15 +136,26 @@ def _known(profile: Profile) -> list[tuple[str, str]]:
     return rows
 
 
-def _stands(instance: Instance) -> str:
+def _stands(instance: Instance, story: Story) -> str:
+    clock = story.clock
     if instance.ended:
-        return f"ended in stage {instance.stage} {moment(instance.ended)} ({after(instance.why)})"
+        return f"ended in stage {instance.stage} {moment(instance.ended, clock)} ({after(instance.why)})"
     waiting = f", {plural(len(instance.held), 'action')} held back" if instance.held else ""
     promised = "".join(
-        f", promise {name} due {moment(promise.due) if promise.due else 'never'}"
+        f", promise {name} due {moment(promise.due, clock) if promise.due else 'never'}"
         for name, promise in instance.promises.items()
     )
-    return f"in stage {instance.stage} since {moment(instance.entered)}{waiting}{promised}"
+    return (
+        f"in stage {instance.stage} since {moment(instance.entered, clock)}{waiting}{promised}{_next(instance, story)}"
+    )
+
+
+def _next(instance: Instance, story: Story) -> str:
+    """The next timer of a journey that runs."""
+    if instance.journey not in story.timers:
+        return ""
+    due, text = story.timers[instance.journey]
+    return f", next: {written(text)}, {day_and_time(datetime.fromtimestamp(due / 1000, story.clock))}"
 
 
 def _case(key: str) -> str:
@@ -141,11 +163,11 @@ def _case(key: str) -> str:
     return f"{kind} {number}".rstrip()
 
 
-def _carries(key: str, case: Dossier) -> str:
+def _carries(key: str, case: Dossier, clock: tzinfo) -> str:
     """An open case: since when, where it is and was, what it carries."""
     *before, here = cases.channels(key, case) or [""]
-    paused = f", paused {moment(case.paused)}" if cases.is_paused(case) else ""
+    paused = f", paused {moment(case.paused, clock)}" if cases.is_paused(case) else ""
     where = f", on {here}" if here else ""
     was = f" (before: {', '.join(before)})" if before else ""
     carried = " ".join(f"{name}={_plain(value)}" for name, value in cases.carried(key, case).items())
-    return f"open since {moment(cases.opened(case))}{paused}{where}{was}{f', {carried}' if carried else ''}"
+    return f"open since {moment(cases.opened(case), clock)}{paused}{where}{was}{f', {carried}' if carried else ''}"

@@ -6,7 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 import msgspec
@@ -59,9 +59,11 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], No
         yield lambda count: bar.advance(task, count)
 
 
-def moment(milliseconds: int) -> str:
-    """A time as people read it, UTC, to the second."""
-    return (EPOCH + timedelta(seconds=milliseconds // 1000)).strftime("%Y-%m-%d %H:%M:%S")
+def moment(milliseconds: int, clock: tzinfo = UTC) -> str:
+    """A time as people read it by a clock, to the second; unless that is UTC, with its name."""
+    then = (EPOCH + timedelta(seconds=milliseconds // 1000)).astimezone(clock)
+    name = then.tzname() or ""
+    return f"{then:%Y-%m-%d %H:%M:%S}{f' {name}' if name != 'UTC' else ''}"
 
 
 def plural(count: int, word: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING
 
 from streams.engine.trace import ENTER
@@ -16,32 +17,32 @@ if TYPE_CHECKING:
 HANDLER = "handler"
 
 
-def sentence(passed: PassedOver) -> str:
+def sentence(passed: PassedOver, clock: tzinfo = UTC) -> str:
     """What was passed over, and why."""
     journey = f"{passed.journey} v{passed.version}"
     if passed.way == ENTER:
-        return f"{journey} not entered: {meaning(passed)}"
+        return f"{journey} not entered: {meaning(passed, clock)}"
     where, _, number = passed.way.rpartition("/")
     place = where if where == "any stage" else f"stage {where}"
-    return f"{journey}: handler {int(number) + 1} of {place} did not react: {meaning(passed)}"
+    return f"{journey}: handler {int(number) + 1} of {place} did not react: {meaning(passed, clock)}"
 
 
-def meaning(passed: PassedOver) -> str:
+def meaning(passed: PassedOver, clock: tzinfo = UTC) -> str:
     """The rule, with what was found."""
-    return MEANINGS[_gate(passed), passed.reason].format_map(_facts(passed))
+    return MEANINGS[_gate(passed), passed.reason].format_map(_facts(passed, clock))
 
 
-def would_change(passed: PassedOver) -> str:
+def would_change(passed: PassedOver, clock: tzinfo = UTC) -> str:
     """What would have made it otherwise."""
-    return WAYS_OUT[_gate(passed), passed.reason].format_map(_facts(passed))
+    return WAYS_OUT[_gate(passed), passed.reason].format_map(_facts(passed, clock))
 
 
 def _gate(passed: PassedOver) -> str:
     return ENTER if passed.way == ENTER else HANDLER
 
 
-def _facts(passed: PassedOver) -> dict[str, str]:
-    found = facts(passed.value, passed.bound)
+def _facts(passed: PassedOver, clock: tzinfo) -> dict[str, str]:
+    found = facts(passed.value, passed.bound, clock)
     return found | {"parts": " and ".join(map(told, passed.parts)), "wanted": wanted(passed.parts)}
 
 

@@ -46,9 +46,9 @@ customer:c-7
 
 Purposes
 marketing: allowed
-  given 2026-03-04 10:00:00 (branch)
-  withdrawn 2026-03-03 10:00:00 (phone)
-  given 2026-03-02 11:00:00 (newsletter form)
+  given 2026-03-04 12:00:00 EET (branch)
+  withdrawn 2026-03-03 12:00:00 EET (phone)
+  given 2026-03-02 13:00:00 EET (newsletter form)
 personalisation (cookie): not allowed, consent was never given
 requested-service: needs no consent: only resume-application, where the customer asks for it
 """
@@ -57,11 +57,11 @@ requested-service: needs no consent: only resume-application, where the customer
         """\
 
 Contact
-forbidden 2026-03-05 10:00:00 (phone)
+forbidden 2026-03-05 12:00:00 EET (phone)
 
 Addresses
-email  visitor@example.com  do-not-contact since 2026-03-05 10:00:00
-sms  +12025550143  do-not-contact since 2026-03-05 10:00:00
+email  visitor@example.com  do-not-contact since 2026-03-05 12:00:00 EET
+sms  +12025550143  do-not-contact since 2026-03-05 12:00:00 EET
 """
     )
 

@@ -39,30 +39,32 @@ def told(name: str, text: str = SIX_WEEKS, until: str = THE_END) -> str:
 def test_held_and_let_go() -> None:
     """What a complaint held back, and what let it go, stand where they happened."""
     assert """
-Mon 9 March 2026, UTC
-10:00:00  complaint_opened (phone)  case_id=k-1
-12:00:00  card_activated (app)
+Mon 9 March 2026, the customer's clock (Europe/Helsinki)
+12:00:00  complaint_opened (phone)  case_id=k-1
+14:00:00  card_activated (app)
             · onboarding v1 goes from invited to active (card_activated)
-            … send_message held back: hold says open-complaint (case k-1 is open, and holds marketing)
+            … send_message (card-benefits) held back: hold says open-complaint (case k-1 is open, and holds marketing)
 
-Thu 12 March 2026, UTC
-15:00:00  complaint_closed (phone)  case_id=k-1
-            ✓ send_message sent by push to token-7 (card-benefits): all gates passed (purpose marketing)
+Thu 12 March 2026, the customer's clock (Europe/Helsinki)
+17:00:00  complaint_closed (phone)  case_id=k-1
+            ✓ send_message sent by push to token-7 (card-benefits): all gates passed (purpose marketing, \
+score 1 = propensity 1 x context 1 x value 1 x lever 1)
 """ in told("customer:c-7")
 
 
 def test_what_time_brought() -> None:
     """What no event caused stands at its own time; what came too late says how late."""
     assert """
-12:00:00  basket_updated (web)  basket_id=b-9 value=80
+14:00:00  basket_updated (web)  basket_id=b-9 value=80
             · journey free-delivery-coupon ignored: stale says older-on-arrival-than-stale-after \
 (it came 2 d late, and the journey bears 1 d)
-12:30:00  basket_updated (web)  basket_id=b-10 value=50
+14:30:00  basket_updated (web)  basket_id=b-10 value=50
             · free-delivery-coupon v1 begins in stage shopping
-13:00:00  complaint_opened (phone)  case_id=k-2
-15:00:00    · free-delivery-coupon v1 goes from shopping to offered (after 2 h)
-            … send_coupon held back: hold says open-complaint (case k-2 is open, and holds marketing)
-16:00:00  order_placed (store)  basket_id=b-10
+15:00:00  complaint_opened (phone)  case_id=k-2
+17:00:00    · free-delivery-coupon v1 goes from shopping to offered (after 2 h)
+            … send_coupon (free-delivery-coupon) held back: \
+hold says open-complaint (case k-2 is open, and holds marketing)
+18:00:00  order_placed (store)  basket_id=b-10
             · free-delivery-coupon v1 goes from offered to ordered (order_placed); its goal is reached
             · free-delivery-coupon v1 ends in stage ordered (completed)
             ✗ send_coupon not sent: journey says instance-ended (the journey that wanted it is over)
@@ -74,18 +76,18 @@ def test_what_the_device_gathered_before_the_customer_was_known() -> None:
     page = told("customer:c-7")
     assert (
         """
-07:21:00  device:d-41 belongs to this customer from now on
-07:21:00  form_submitted (web)  form=credit-card
+09:21:00  device:d-41 belongs to this customer from now on
+09:21:00  form_submitted (web)  form=credit-card
             · credit-card-application v1 goes from applying to submitted (form_submitted); its goal is reached
             · credit-card-application v1 ends in stage submitted (completed)
-            ✓ suppress_ads sent by ads (credit-card): all gates passed (purpose ads-suppression)
+            ✓ suppress_ads sent by ads (topic=credit-card): all gates passed (purpose ads-suppression)
             ↩ show_banner by web withdrawn: journey credit-card-application ended: completed
-07:21:30  form_submitted (a repeat: changes nothing) (web)  form=credit-card
+09:21:30  form_submitted (a repeat: changes nothing) (web)  form=credit-card
 """
         in page
     )
-    assert "18:30:02  page_viewed (a repeat: changes nothing)" in page
-    assert "18:44:20  email says: send_reminder delivered" in page
+    assert "20:30:02  page_viewed (a repeat: changes nothing)" in page
+    assert "20:44:20  email says: send_reminder delivered" in page
 
 
 def test_a_device_that_changed_hands() -> None:
@@ -94,7 +96,7 @@ def test_a_device_that_changed_hands() -> None:
     assert "device:d-60 belongs to somebody else from now on" in former
     assert "↩ show_banner by web withdrawn: device changed hands" in former
     assert "basket_updated" not in former
-    assert "10:00:00  basket_updated (via device:d-60) (web)  basket_id=b-60 value=90" in later
+    assert "12:00:00  basket_updated (via device:d-60) (web)  basket_id=b-60 value=90" in later
     assert "show_banner" not in later
     assert told("device:d-60", CHANGES_HANDS, "03-20 00:00:00").splitlines()[1:] == later.splitlines()[1:]
 
@@ -109,22 +111,22 @@ def test_two_customers_that_are_one() -> None:
             "application_approved",
         ]
         assert [line.action.customer for line in story.lines if line.action is not None] == ["c-21"]
-    assert "11:00:00  customer:c-20 and customer:c-21 are one, to be called c-21" in told("customer:c-21")
+    assert "13:00:00  customer:c-20 and customer:c-21 are one, to be called c-21" in told("customer:c-21")
 
 
 def test_how_things_stand() -> None:
     """At the end: journeys, consents, devices, and what is open."""
     assert (
-        told("customer:c-30").split("\nNow\n")[1]
+        told("customer:c-30").split("\nNow, ")[1].partition("\n")[2]
         == """\
-credit-card-application v1           ended in stage abandoned 2026-04-05 09:30:00 (after 14 d)
-consent to personalisation (cookie)  given 2026-03-20 14:00:00
+credit-card-application v1           ended in stage abandoned 2026-04-05 12:30:00 EEST (after 14 d)
+consent to personalisation (cookie)  given 2026-03-20 16:00:00 EET
 known by                             device:d-77
 """
     )
     until_complaint = told("customer:c-7", until="03-09 13:00:00", text=SIX_WEEKS.split("Thursday. c-7's complaint")[0])
-    assert "open-complaint/k-1                   open since 2026-03-09 10:00:00" in until_complaint
-    assert "in stage active since 2026-03-09 12:00:00, 1 action held back" in until_complaint
+    assert "open-complaint/k-1                   open since 2026-03-09 12:00:00 EET" in until_complaint
+    assert "in stage active since 2026-03-09 14:00:00 EET, 1 action held back" in until_complaint
 
 
 def test_every_decision_is_told_once() -> None:
@@ -154,10 +156,10 @@ def test_how_things_stood() -> None:
     story = explain(journal_of(simulator), PARTITIONS, seeds(), "customer:c-7", at=at("03-09 13:00:00"))
     page = io.StringIO()
     tell(story, story.name, Console(file=page, soft_wrap=True, highlight=False))
-    assert "12:00:00  card_activated (app)" in page.getvalue()
+    assert "14:00:00  card_activated (app)" in page.getvalue()
     assert "complaint_closed" not in page.getvalue()
-    assert "Then, 2026-03-09 13:00:00" in page.getvalue()
-    assert "in stage active since 2026-03-09 12:00:00, 1 action held back" in page.getvalue()
+    assert "Then, 2026-03-09 15:00:00 EET" in page.getvalue()
+    assert "in stage active since 2026-03-09 14:00:00 EET, 1 action held back" in page.getvalue()
 
 
 CARD = ("c-7", "--events", SEEDS / "touchpoints" / "credit-card.jsonl", "-d", SEEDS)
@@ -167,7 +169,13 @@ def test_touchpoints_in_a_file() -> None:
     """No Kafka is needed: the file is played, up to the moment asked for."""
     told = polku("explain", "device:d-41", *CARD[1:], "--at", "2026-03-04T18:32:00Z")
     assert told.code == 0
-    assert "in stage applying since 2026-03-04 18:31:00" in told.out
+    assert (
+        "in stage applying since 2026-03-04 20:31:00 EET, next: after 30 min of silence, Wednesday 4 March 2026 21:01"
+        in told.out
+    )
+    assert "time ends here" not in told.out
+    ended = polku("explain", *CARD)
+    assert " (time ends here, at the last touchpoint; --until lets it pass)" in ended.out
     assert "no such" not in polku("explain", *CARD, "--until", "2026-03-10T00:00:00Z").out
 
 

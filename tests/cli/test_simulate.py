@@ -47,9 +47,9 @@ def test_events_tell_the_sample_story() -> None:
     ran = polku("simulate", "--events", CARD, "-d", SEEDS)
     assert ran.code == 0
     assert [line.split("  ", 2)[2].split(":")[0] for line in ran.out.splitlines()] == [
-        "show_banner sent by web (credit-card-incentive)",
+        "show_banner sent by web (banner=credit-card-incentive)",
         "send_reminder sent by email to visitor@example.com (resume-application)",
-        "suppress_ads sent by ads (credit-card)",
+        "suppress_ads sent by ads (topic=credit-card)",
         "show_banner by web withdrawn",
         "send_reminder by email withdrawn",
         "send_message sent by email to visitor@example.com (mobile-app-onboarding)",
