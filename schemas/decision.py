@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
+# Of actions and instances; then of promises.
+VERDICTS = (
+    *("sent", "held", "refused", "withdrawn", "ended", "merged", "pinned", "ignored"),
+    *("made", "at-risk", "broken", "kept"),
+)
+
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """One verdict.

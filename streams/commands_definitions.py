@@ -21,6 +21,7 @@ from streams.engine.rules import Library, UnknownDefinition
 from streams.publish import parse
 from streams.reasons import sentence
 from streams.simulator import Published, Simulator, replay
+from streams.storychecks import unknown_names
 from streams.storyfile import load_stories
 from streams.terminal import UsageError, command, emit, err, moment, out, plural, progress
 
@@ -94,6 +95,10 @@ def run_tests(
     loaded = folders.load(folder)
     stories, wrong = load_stories(folder)
     found = problems.errors([*check_definitions(loaded), *wrong])
+    if not found:
+        doubts = unknown_names(loaded, stories)
+        found = problems.errors(doubts)
+        problems.render([each for each in doubts if each not in found], err)
     if found:
         problems.render(found, err)
         raise UsageError(f"{folder}: {problems.summary(found)}; mend them first (polku check {folder})")

@@ -75,6 +75,8 @@ MEANINGS: dict[tuple[str, str | None], str] = {
     ("enter", "condition"): "{parts}",
     ("handler", "condition"): "{parts}",
 }
+# The gates that decisions name: `all` of what was sent, and those of nothing but questions left out.
+GATES = tuple(dict.fromkeys(["all", *(gate for gate, _ in MEANINGS if gate not in ("enter", "handler")), "withdrawal"]))
 # What would have changed the verdict, in a sentence to be read out. What was found stands in the meaning beside it.
 WAYS_OUT: dict[tuple[str, str | None], str] = {
     ("duplicate", "already-emitted"): "nothing: it went out once, and once is all",

@@ -179,7 +179,9 @@ def _in_words(kind: str, root: Node, file: str, detail: Any) -> Problem | None:
             return None
     value = key if found.is_key else found.node.value
     if value is None and found.node.kind == "scalar":
-        return Problem(file, *place, f"'{key}' has no value", f"write its value: {_wanted(error)}")
+        empty = found.parent is not None and found.parent is root.get("stages")
+        way_out = f"write '{key}: []' if nothing happens in it" if empty else f"write its value: {_wanted(error)}"
+        return Problem(file, *place, f"'{key}' has no value", way_out)
     message, way_out = _sentence(error, context, key, value, found)
     return Problem(file, *place, message, way_out)
 

@@ -297,7 +297,14 @@ def _decision(story: Story, item: Expectation, played: Played) -> Line:
             return Line("ok", f"{_time(decision.at)}  {_say_decision(decision)}")
         if closest is None or len(different) < closest[0]:
             closest = len(different), f"{_say_decision(decision)}; {'; '.join(different)}"
-    nearest = f"; the nearest is: {closest[1]}" if closest is not None else "; there was none at all"
+    verdict, gate = item.values["decision"], item.values.get("gate")
+    if not played.decisions:
+        nearest = "there was none at all"
+    elif not any(decision.verdict == verdict or decision.gate == gate for decision in played.decisions):
+        nearest = f"there was no decision '{verdict}'" + (f", and none of gate {gate}" if gate is not None else "")
+    else:
+        nearest = f"the nearest is: {closest[1]}" if closest is not None else ""
+    nearest = f"; {nearest}"
     return Line("-", f"expected {_wanted(item)}{nearest}", f"{story.file}:{item.line}")
 
 

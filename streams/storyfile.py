@@ -12,11 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from schemas.decision import VERDICTS
 from schemas.identifiers import DEFAULT_KINDS
 from schemas.outcome import KINDS as OUTCOMES
 from streams.definitions import TEST_SUFFIX, read_document
 from streams.engine.durations import duration
 from streams.problems import Problem, choose, did_you_mean
+from streams.reasons import GATES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -44,6 +46,7 @@ EXPECTATIONS: dict[ExpectKind, tuple[str, ...]] = {
 }
 _TIMES = ("at", "until", "expires")
 _DURATION = re.compile(r"[1-9][0-9]{0,5}[smhdw]")
+_SINCE = re.compile(r"\+[0-9]{1,6}[smhdw]")  # `+0m` is the very moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class Step:
     line: int
     at: int
     values: dict[str, Any]
+    column: int = 1  # where the value of its kind stands
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Expectation:
     kind: ExpectKind
     line: int
     values: dict[str, Any]
+    places: dict[str, tuple[int, int]] = field(default_factory=dict)  # line and column of each value
 
 
 @dataclass(slots=True)
@@ -189,7 +194,7 @@ class _Reader:
                     choose(str(values["outcome"]), OUTCOMES),
                 )
             if at is not None:
-                yield Step(kind, node.line, at, values)  # type: ignore[arg-type]  # as above
+                yield Step(kind, node.line, at, values, node.fields[kind].column)  # type: ignore[arg-type]  # as above
 
     def time(self, node: Node, kind: str) -> int | None:
         """When a step happens; the story's clock goes there."""
@@ -206,7 +211,7 @@ class _Reader:
         at = self.resolved(text, self.now)
         place = node.get(key) or node
         if at is None:
-            if text.startswith("+") and self.now is None and _DURATION.fullmatch(text[1:]):
+            if self.now is None and _SINCE.fullmatch(text):
                 self.wrong(place, "the first step needs a time of its own", "add 'at: 2026-03-02T10:00:00Z'")
             else:
                 way_out = (
@@ -225,7 +230,7 @@ class _Reader:
 
     def resolved(self, text: str, base: int | None) -> int | None:
         if text.startswith("+"):
-            return base + duration(text[1:]) if base is not None and _DURATION.fullmatch(text[1:]) else None
+            return base + duration(text[1:]) if base is not None and _SINCE.fullmatch(text) else None
         return moment(text)
 
     def touchpoint(self, node: Node) -> None:
@@ -255,6 +260,11 @@ class _Reader:
             if not isinstance(node.fields[kind].value, str):
                 self.wrong(node.fields[kind], f"'{kind}' must be text", "name it")
             values = {key: child.plain() for key, child in node.fields.items()}
+            for key, known in (("decision", VERDICTS), ("gate", GATES)) if kind == "decision" else ():
+                if key in values and values[key] not in known:
+                    word = "verdict" if key == "decision" else "gate"
+                    self.wrong(node.fields[key], f"unknown {word} '{values[key]}'", choose(str(values[key]), known))
+            places = {key: (child.line, child.column) for key, child in node.fields.items()}
             for key in _TIMES:
                 if key in values:
                     at = self.resolved(str(values[key]), self.start)
@@ -262,4 +272,4 @@ class _Reader:
                         way_out = "write it as 2026-03-02T10:00:00Z, or as '+30m' after the story's start"
                         self.wrong(node.fields[key], f"'{values[key]}' is no time", way_out)
                     values[key] = at
-            yield Expectation(kind, node.line, values)  # type: ignore[arg-type]  # as above
+            yield Expectation(kind, node.line, values, places)  # type: ignore[arg-type]  # as above

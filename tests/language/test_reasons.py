@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from streams.reasons import MEANINGS, WAYS_OUT
+from schemas.decision import VERDICTS
+from streams.reasons import GATES, MEANINGS, WAYS_OUT
 from tests.language.test_explained import covered
 from tests.support.kafka import ROOT
 
@@ -106,6 +107,13 @@ def produced() -> set[tuple[str, str | None]]:
 
 
 PRODUCED = sorted(produced(), key=str)
+
+
+def test_stories_know_every_gate_and_verdict() -> None:
+    """Stories may expect what the engine decides, and nothing else: a slip of the pen is found."""
+    assert set(GATES) == {"all"} | {gate for gate, _ in PRODUCED} - {"enter", "handler"}
+    page = (ROOT / "docs" / "explaining.md").read_text()
+    assert [word for word in (*GATES, *VERDICTS) if f"`{word}`" not in page] == []
 
 
 @pytest.mark.parametrize(("gate", "reason"), PRODUCED)

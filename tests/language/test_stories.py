@@ -13,6 +13,7 @@ from streams.checks import check_directory
 from streams.definitions import library, load
 from streams.simulator import Simulator
 from streams.story import Result, render, run_all
+from streams.storychecks import unknown_names
 from streams.storyfile import Story, load_stories, read
 from tests.language.test_broken import HERE
 
@@ -36,6 +37,7 @@ def test_the_seeds_have_no_problems() -> None:
     """What a new installation starts from is sound, its tests included."""
     assert check_directory(SEEDS) == []
     assert load_stories(SEEDS)[1] == []
+    assert unknown_names(load(SEEDS), STORIES) == []
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.test)
@@ -88,10 +90,47 @@ def test_a_different_action_is_shown_beside_the_expected_one(tmp_path: Path) -> 
 
 def test_decisions_and_stages(tmp_path: Path) -> None:
     """A decision that was not made shows the nearest one; a stage shows where the customer is."""
-    expect = "  - {action: send_reminder}\n  - {decision: held, gate: consent}\n  - {stage: applying}\n"
+    expect = "  - {action: send_reminder, at: +32m}\n  - {decision: sent, gate: consent}\n  - {stage: applying}\n"
+    expect += "  - {decision: held, gate: consent}\n"
     said = printed(played(f"test: t\ngiven:\n{LEFT}expect:\n{expect}", tmp_path))
-    assert "- expected decision held gate=consent; the nearest is:" in said
+    assert "- expected decision sent gate=consent; the nearest is: sent send_reminder by all" in said
+    assert "- expected decision held gate=consent; there was no decision 'held', and none of gate consent" in said
     assert "- expected stage applying; got card: stage abandoned" in said
+
+
+def test_the_very_start(tmp_path: Path) -> None:
+    """`+0m` is the story's start, or the moment of the step before."""
+    text = f"""\
+test: t
+given:
+{START}\
+    - {{at: +0m, when: consent_given, device: d-1, with: {{purpose: marketing}}}}
+    - {{at: +0m, when: page_viewed, device: d-1, with: {{page: /cards}}}}
+    - {{at: +0m, when: page_viewed, device: d-1, with: {{page: /cards}}}}
+expect:
+  - {{decision: refused, gate: consent, at: +0m}}
+"""
+    result = played(text, tmp_path)
+    assert result.passed, printed(result)
+
+
+def test_what_the_folder_does_not_have(tmp_path: Path) -> None:
+    """An action of no kind is refused; a type like one that is listened to is pointed out; others may be on purpose."""
+    path = tmp_path / "card_test.yaml"
+    others = "    - {at: +1m, when: form_startd, device: d-1}\n    - {at: +1m, when: swum, device: d-1}\n"
+    expect = "  - {action: show_baner}\n  - {withdrawn: mail}\n  - {decision: held, action: sendmessage}\n"
+    path.write_text(f"test: t\ngiven:\n{START}{others}expect:\n{expect}")
+    stories, problems = read(path)
+    assert problems == []
+    found = unknown_names(load(HERE / "base"), stories)
+    assert [(each.line, each.column, each.severity, each.message) for each in found] == [
+        (4, 23, "warning", "nothing listens to 'form_startd'"),
+        (7, 14, "error", "unknown kind of action 'show_baner'"),
+        (8, 17, "error", "unknown kind of action 'mail'"),
+        (9, 30, "error", "unknown kind of action 'sendmessage'"),
+    ]
+    assert "did you mean 'form_started'?" in found[0].way_out
+    assert "did you mean 'show_banner'?" in found[1].way_out
 
 
 def test_late_events_repeats_and_outcomes(tmp_path: Path) -> None:
@@ -128,6 +167,8 @@ expect:
         ("test: t\nexpect: []\ngiven:\n  - {at: +5m, when: x, device: d}\n", "4:10", "needs a time of its own"),
         ("test: t\ngiven: []\nexpect:\n  - {action: a, chanel: web}\n", "4:17", "unknown key 'chanel'"),
         ("test: t\ngiven: []\nexpect:\n  - {action: a, at: soon}\n", "4:21", "'soon' is no time"),
+        ("test: t\ngiven: []\nexpect:\n  - {decision: refuse}\n", "4:16", "unknown verdict 'refuse'"),
+        ("test: t\ngiven: []\nexpect:\n  - {decision: held, gate: cap}\n", "4:28", "unknown gate 'cap'"),
         ("test: t\ngiven: []\nexpect:\n  - {action: 3}\n", "4:14", "'action' must be text"),
     ],
 )
