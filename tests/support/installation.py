@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -96,7 +96,7 @@ def settle(
                 assert health is None or not health["stopped"], worker.log.read_text()[-3000:]
 
     until(lambda: origins_read(settings), within, lambda: "the origins are read to their ends", healthy)
-    consumer, journal_name = reader(settings, **{"enable.partition.eof": True}), Topics.of(settings).journal
+    consumer, journal_name = reader(settings, more={"enable.partition.eof": True}), Topics.of(settings).journal
     last: dict[int, int] = {}
     ended = dict.fromkeys(range(settings.journal_partitions), 0)
     partitions = [TopicPartition(journal_name, each) for each in range(settings.journal_partitions)]
@@ -149,10 +149,10 @@ def _messages(consumer: Consumer, seconds: float, ended: dict[int, int]) -> Iter
             ended[message.partition()] = message.offset()
 
 
-def reader(settings: Settings, group: str = "look", **more: Any) -> Consumer:
+def reader(settings: Settings, group: str = "look", more: Mapping[str, Any] | None = None) -> Consumer:
     """A consumer that assigns."""
-    options: dict[str, Any] = {"isolation.level": "read_committed", "auto.offset.reset": "earliest"}
-    return Consumer({"bootstrap.servers": settings.bootstrap, "group.id": group, "log_level": 2, **options, **more})
+    options: dict[str, Any] = {"isolation.level": "read_committed", "auto.offset.reset": "earliest", **(more or {})}
+    return Consumer({"bootstrap.servers": settings.bootstrap, "group.id": group, "log_level": 2, **options})
 
 
 def origins_read(settings: Settings) -> bool:
