@@ -1,5 +1,7 @@
 """Play schedules: `make chaos SEED=n SCHEDULES=m` plays those with the seeds n to n+m-1.
 
+One fault again and again: make chaos ARGS="--only 'kill -9 of one worker' --times 10 --touchpoints 50000".
+
 Results stand in build/chaos.json as they come. What was played well before with the same code is not played again, so
 an interrupted run goes on where it was. Exit code 1 when a schedule failed, with the command that plays it again.
 """
@@ -24,7 +26,7 @@ from rich.table import Table
 
 from tests.chaos.cluster import Cluster
 from tests.chaos.faults import FAULTS
-from tests.chaos.schedules import Result, faults_of, play
+from tests.chaos.schedules import LEAST_TOUCHPOINTS, Result, faults_of, play
 from tests.chaos.stage import Stage
 from tests.support.kafka import BUILD, ROOT, KafkaFailed, KafkaMissing
 
@@ -156,13 +158,29 @@ def again(seed: int) -> str:
     return f"make chaos SEED={seed} SCHEDULES=1"
 
 
+def alone(seed: int, fault: str, times: int, touchpoints: int) -> int:
+    """Play one fault `times` while so many touchpoints flow; print what came of it."""
+    with cluster_for(seed) as cluster:
+        result = play(Stage(cluster, FOLDER / f"seed-{seed}", seed), [fault] * times, least=touchpoints)
+    report([result.row()])
+    if result.failure is not None:
+        console.print(result.failure, markup=False, highlight=False)
+    return 1 if result.failure is not None else 0
+
+
 def main() -> int:
     """Play, report, and return the exit code."""
     parser = argparse.ArgumentParser(description="Play schedules of faults, and ask the oracle after each.")
     parser.add_argument("--seed", type=int, default=1, help="the first schedule's seed")
     parser.add_argument("--schedules", type=int, default=10, help="how many; their seeds follow each other")
     parser.add_argument("--show", action="store_true", help="only say which faults these schedules consist of")
+    parser.add_argument("--only", choices=sorted(FAULTS), help="this fault alone, in one schedule")
+    parser.add_argument("--times", type=int, default=10, help="with --only: how often it strikes")
+    parser.add_argument("--touchpoints", type=int, default=LEAST_TOUCHPOINTS, help="with --only: at least so many")
     given = parser.parse_args()
+    if given.only is not None:
+        shutil.rmtree(FOLDER / f"seed-{given.seed}", ignore_errors=True)
+        return alone(given.seed, given.only, given.times, given.touchpoints)
     seeds = list(range(given.seed, given.seed + given.schedules))
     if given.show:
         for seed in seeds:

@@ -79,11 +79,16 @@ class Clock:
         self._began = now
 
 
-def play(stage: Stage, names: list[str] | None = None, say: Callable[[str], None] = lambda _: None) -> Result:
-    """Play a schedule and ask the oracle; whatever is wrong stands in the result."""
+def play(
+    stage: Stage,
+    names: list[str] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    least: int = LEAST_TOUCHPOINTS,
+) -> Result:
+    """Play a schedule of `least` touchpoints or more and ask the oracle; whatever is wrong stands in the result."""
     result, began = Result(stage.seed, faults_of(stage.seed) if names is None else names), time.monotonic()
     try:
-        _play(stage, result, say)
+        _play(stage, result, say, least)
     except Exception:  # noqa: BLE001 - a failure is a result like any other; the other schedules go on
         result.failure = traceback.format_exc()
         stage.cluster.mend()
@@ -96,7 +101,7 @@ def play(stage: Stage, names: list[str] | None = None, say: Callable[[str], None
     return result
 
 
-def _play(stage: Stage, result: Result, say: Callable[[str], None]) -> None:
+def _play(stage: Stage, result: Result, say: Callable[[str], None], least: int) -> None:
     clock = Clock(result)
     say("starting")
     for seat in stage.seats[:WORKERS]:
@@ -109,11 +114,11 @@ def _play(stage: Stage, result: Result, say: Callable[[str], None]) -> None:
         for name in result.faults:
             say(name)
             stage.pause(0, 0.5)
-            result.hits[name] = FAULTS[name](stage)
+            result.hits[name] = result.hits.get(name, 0) + FAULTS[name](stage)
             clock.lap(name)
         stage.cluster.mend()
         say("flowing")
-        traffic.finish(LEAST_TOUCHPOINTS)
+        traffic.finish(least)
         result.touchpoints, result.poison = traffic.sent, len(stage.poison)
     clock.lap("flow")
     say("settling")
