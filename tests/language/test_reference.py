@@ -55,7 +55,7 @@ class Example(NamedTuple):
 def examples() -> list[Example]:
     """Every fenced example of the page that says what it is."""
     found, heading = [], ""
-    for match in re.finditer(r"^#+ ([^\n]+)$|^```(?:yaml )?(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
+    for match in re.finditer(r"^#+ ([^\n]+)$|^```(?:yaml )?([\w-]+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
         if match[1]:
             heading = re.sub(r"[^a-z]+", "-", match[1].lower()).strip("-")
         else:
@@ -122,6 +122,24 @@ def test_examples_are_sound_and_do_what_they_say(example: Example, tmp_path: Pat
     assert stories
     for result in run_all(load(definitions), stories):
         assert result.passed, printed(result)
+
+
+def test_the_smallest_folder(tmp_path: Path) -> None:
+    """What the page begins with passes as it stands, without a warning."""
+    rules, text, story = (
+        example.text
+        for kind in ("policy", "journey", "story")
+        for example in EXAMPLES
+        if example.kind == f"smallest-{kind}"
+    )
+    (tmp_path / "journeys").mkdir()
+    (tmp_path / "policy.yaml").write_text(rules)
+    (tmp_path / "journeys" / "welcome.yaml").write_text(text)
+    (tmp_path / "journeys" / "welcome_test.yaml").write_text(story)
+    assert check_directory(tmp_path) == []
+    stories, _ = read(tmp_path / "journeys" / "welcome_test.yaml")
+    (result,) = run_all(load(tmp_path), stories)
+    assert result.passed, printed(result)
 
 
 def test_every_story_has_its_example() -> None:
