@@ -14,6 +14,7 @@ from streams.offerchecks import OfferWords, PlaceChecks
 from streams.policywords import LISTED, PolicyWords
 from streams.problems import Problem, choose
 from streams.shapes import entries, handlers
+from streams.templatewords import Use
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -26,6 +27,8 @@ _DURATION = re.compile(r"[1-9][0-9]{0,5}[smhdw]")
 _VARIABLE = re.compile(r"vars\.([a-z][a-z0-9_]*)")
 # How alike a parameter must be to one of ours to be taken for its misspelling: 'purpos', 'tempalte', 'channels' are.
 _LIKE = 0.8
+# Parameters that the template does not see.
+_KEPT = {*PARAMETERS} - {"link"}
 # Parameters whose value often is a variable's: a text that is a variable's name is likely to mean it.
 _OFTEN_VARIABLES = ("topic", "to", "reason")
 
@@ -43,6 +46,7 @@ class ActionChecks:
     ) -> None:
         self.file, self.root, self.words, self.templates = document.file, document.root, words, templates
         self.used: set[str] = set()
+        self.uses: list[Use] = []
         self.variables, self.offers = variables, offers
         self.from_events = self._from_events()
 
@@ -104,6 +108,7 @@ class ActionChecks:
             yield from offered.texts(channels, addressing, self.templates)
         else:
             yield from self._templates(params, channels, place, self.words)
+            self._uses(params, channels, place)
         if "place" not in params.fields or offered.without_purpose():
             yield from self._purpose(kind, params, channels, place, self.words)
         yield from self._address(kind, params, channels, self.words)
@@ -152,6 +157,17 @@ class ActionChecks:
         number = isinstance(node.value, int | float) and not isinstance(node.value, bool)
         if not isinstance(node.value, str) and not (number and 0 <= float(node.value or 0) <= most):
             yield self._at(node, f"'{name}' must be a number from 0 to {most}, or an expression", "write one")
+
+    def _uses(self, params: Node, channels: list[str], place: tuple[int, int]) -> None:
+        template, traits = params.text("template"), params.get("traits")
+        if template is not None:
+            gives = {
+                *(params.fields.keys() - _KEPT),
+                *(f"traits.{item.value}" for item in (traits.items if traits is not None else ())),
+            }
+            topic = {"topic"} if "topic" in self.root.fields else set()
+            where = f"{self.file}:{place[0]}"
+            self.uses.append(Use(where, template, tuple(channels), frozenset(gives | topic)))
 
     def _templates(
         self, params: Node, channels: list[str], place: tuple[int, int], words: PolicyWords

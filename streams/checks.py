@@ -24,6 +24,7 @@ from streams.shapes import entries, handlers
 from streams.stagegraph import StageGraph
 from streams.storyfile import load_stories
 from streams.templates import template_problems, unused_templates
+from streams.templatewords import Use, missing_variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,6 +64,7 @@ def check(definitions: Definitions) -> list[Problem]:
             found += checks.problems()
             found += offers.asked(document.file, document.root)
             used |= checks.templates
+            found += missing_variables(definitions.templates, checks.uses)
     found += template_problems(definitions.templates, words)
     if not errors(found):
         found += [*unused_templates(definitions.templates, used), *offers.unused()]
@@ -78,6 +80,7 @@ class JourneyChecks:
     definitions: Definitions
     offers: OfferWords
     templates: set[str] = field(default_factory=set)
+    uses: list[Use] = field(default_factory=list)
 
     def problems(self) -> Iterator[Problem]:
         """Everything wrong with it beyond its shape."""
@@ -109,6 +112,7 @@ class JourneyChecks:
                     yield from self._parameter(name, node, replace(scope, links=name == "link"))
         yield from actions.journey_problems()
         self.templates |= actions.used
+        self.uses += actions.uses
 
     def _counted(self, root: Node) -> Iterator[Problem]:
         """Events that `journey.count` asks for and the journey does not listen to: it counts what it listens to."""
