@@ -137,7 +137,7 @@ def test_only_capacity_asks_for_the_order_of_the_journal() -> None:
 class Unordered(Rules):
     """Rules that never ask for the order of the journal."""
 
-    ordered = property(lambda _: False, lambda _, __: None)  # type: ignore[assignment]
+    ordered = property(lambda _: False, lambda _, __: None)
 
 
 def test_without_that_order_another_customer_would_get_the_last_one() -> None:
@@ -179,7 +179,7 @@ def test_the_best_offer_is_the_greatest(drawn: list[tuple[Any, ...]], chance: An
             value=v,
             lever=lever,
             priority=priority,
-            **({} if may else {"eligible": "false"}),
+            eligible=None if may else "false",
         )
         for number, (p, c, v, lever, priority, may) in enumerate(drawn)
     ]
@@ -212,7 +212,8 @@ def test_the_winners_are_the_greatest(drawn: list[tuple[int, int]], winners: int
     shop.see("profile_updated", 0, email="ann@example.com")
     shop.see("hello", 1)
     shop.see("look", 2)
-    left, expected = {f"j{number}": each for number, each in enumerate(drawn)}, []
+    left = {f"j{number}": each for number, each in enumerate(drawn)}
+    expected: list[str] = []
     while left and len(expected) < winners:
         best = max(sorted(left), key=lambda name: left[name])
         expected.append(best)
