@@ -63,7 +63,7 @@ def check(folder: Folder, json: Json = False) -> None:  # noqa: FBT002 - an opti
             emit(problem)
     else:
         problems.render(found, out)
-    err.print(f"{folder}: {problems.summary(found)}")
+    err.print(f"{problems.summary(found)} in {folder}")
     if problems.errors(found):
         raise typer.Exit(2)
 
@@ -74,7 +74,7 @@ def load_checked(folder: Path) -> folders.Definitions:
     found = problems.errors(check_definitions(loaded))
     if found:
         problems.render(found, err)
-        raise UsageError(f"{folder}: {problems.summary(found)}; mend them first (polku check {folder})")
+        raise UsageError(f"{problems.summary(found)} in {folder}; mend them first (polku check {folder})")
     return loaded
 
 
@@ -101,7 +101,7 @@ def run_tests(
         problems.render([each for each in doubts if each not in found], err)
     if found:
         problems.render(found, err)
-        raise UsageError(f"{folder}: {problems.summary(found)}; mend them first (polku check {folder})")
+        raise UsageError(f"{problems.summary(found)} in {folder}; mend them first (polku check {folder})")
     if not stories:
         raise UsageError(f"{folder} has no tests; write journeys/<name>_test.yaml beside a journey")
     stories = [each for each in stories if only.lower() in f"{each.test} {Path(each.file).name}".lower()]

@@ -27,7 +27,7 @@ def edit(path: Path, before: str, after: str) -> None:
 def test_check_is_content_with_the_seeds() -> None:
     """What an installation starts from has no problems; stdout stays empty, the verdict is on stderr."""
     ran = polku("check", SEEDS)
-    assert (ran.code, ran.out, ran.err) == (0, "", f"{SEEDS}: no problems\n")
+    assert (ran.code, ran.out, ran.err) == (0, "", f"no problems in {SEEDS}\n")
 
 
 def test_check_tells_all_errors_at_once(folder: Path) -> None:
@@ -42,7 +42,7 @@ def test_check_tells_all_errors_at_once(folder: Path) -> None:
     assert "did you mean 'active'?" in told
     assert f"{folder}/journeys/free-delivery-coupon.yaml:8:21: error: " in told
     assert f"{folder}/policy.yaml:18:18: error: " in told
-    assert ran.err == f"{folder}: 3 errors\n"
+    assert ran.err == f"3 errors in {folder}\n"
 
 
 def test_check_json_has_a_line_a_problem(folder: Path) -> None:
