@@ -75,23 +75,17 @@ class Recorder:
         arrivals = self._arrivals(entry, output) if isinstance(entry, ProfileEntry) else []
         groups: dict[str | None, list[Line]] = {line.event_id: [] for line in arrivals}
         groups[None] = []
-        cause: str | None = arrivals[-1].event_id if arrivals else None
-        for move in output.transitions:
-            cause = move.event_id if move.event_id in groups else None
-            groups[cause].append(_move(move))
-        for decision in output.decisions:
-            if decision.event_id is None and decision.verdict == "withdrawn":
-                pass  # by what moved last
-            elif decision.action_id in self.held:  # what came now let it go
-                cause = arrivals[-1].event_id if arrivals and arrivals[-1].at <= decision.at else None
-            else:
-                cause = decision.event_id if decision.event_id in groups else None
-            if decision.verdict == "held":
-                self.held.add(str(decision.action_id))
-                self._wait(decision, output)
-            groups[cause].append(self._decision(decision))
-        for passed in output.passed_over:
-            groups[passed.event_id if passed.event_id in groups else None].append(_passed(passed))
+        last: Transition | None = None
+        for _, _, effect in output.effects:  # of all kinds: a transition stands before the decisions that it led to
+            if isinstance(effect, Transition):
+                last = effect
+                groups[_among(groups, effect.event_id)].append(_move(effect))
+            elif isinstance(effect, Decision):
+                if effect.verdict == "held":
+                    self._wait(effect, output)
+                groups[self._cause(effect, last, arrivals, groups)].append(self._decision(effect))
+            elif isinstance(effect, PassedOver):
+                groups[_among(groups, effect.event_id)].append(_passed(effect))
         if self.asked is not None and self.asked.journey not in in_force:
             for line in arrivals:
                 if line.event in self.asked.enters_by:
@@ -102,6 +96,21 @@ class Recorder:
             for each in (line, *groups[line.event_id]):
                 self._add(each)
         self._links(entry, output)
+
+    def _cause(
+        self, decision: Decision, last: Transition | None, arrivals: list[Line], groups: Collection[str | None]
+    ) -> str | None:
+        """The arrival that led to a decision; None: time did."""
+        newest = arrivals[-1] if arrivals and arrivals[-1].at <= decision.at else None
+        if decision.verdict == "held":
+            self.held.add(str(decision.action_id))
+        elif decision.event_id is None and decision.verdict == "withdrawn":
+            if last is not None and last.instance == decision.instance_id and last.to_stage is None:
+                return _among(groups, last.event_id)  # by the end of its journey
+            return newest.event_id if newest is not None else None
+        elif decision.action_id in self.held:  # what came now let it go
+            return newest.event_id if newest is not None else None
+        return _among(groups, decision.event_id)
 
     def _arrivals(self, entry: ProfileEntry, output: Output) -> list[Line]:
         """What took effect with this entry: itself, unless it waits or was passed on, and what waited for it."""
@@ -253,6 +262,10 @@ class Recorder:
 def _id(entry: Event | Outcome | Forward | Unite) -> str:
     inner = entry.entry if isinstance(entry, Forward) else entry
     return inner.outcome_id if isinstance(inner, Outcome) else inner.event_id
+
+
+def _among(groups: Collection[str | None], event_id: str | None) -> str | None:
+    return event_id if event_id in groups else None
 
 
 def _move(move: Transition) -> Line:

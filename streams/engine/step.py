@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -74,9 +74,9 @@ class Contender(NamedTuple):
 
 
 class Effects:
-    """What is wanted, by kind and in order."""
+    """What is wanted, by kind and in order; `effects`: of all kinds together, as it happened."""
 
-    __slots__ = (
+    KINDS = (
         "actions",
         "decisions",
         "entries",
@@ -86,8 +86,10 @@ class Effects:
         "transitions",
         "withdrawals",
     )
+    __slots__ = (*KINDS, "effects")
 
-    def __init__(self, effects: Iterable[tuple[int, str, Any]]) -> None:
+    def __init__(self, effects: Sequence[tuple[int, str, Any]]) -> None:
+        self.effects = effects
         self.actions: list[Action] = []
         self.decisions: list[Decision] = []
         self.withdrawals: list[Withdrawal] = []
@@ -99,8 +101,6 @@ class Effects:
         add = {kind: getattr(self, kind).append for kind in self.KINDS}
         for _, kind, effect in effects:
             add[kind](effect)
-
-    KINDS = __slots__
 
 
 @dataclass(slots=True)

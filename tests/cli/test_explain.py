@@ -79,8 +79,8 @@ def test_what_the_device_gathered_before_the_customer_was_known() -> None:
 09:21:00  device:d-41 belongs to this customer from now on
 09:21:00  form_submitted (web)  form=credit-card
             · credit-card-application v1 goes from applying to submitted (form_submitted); its goal is reached
-            · credit-card-application v1 ends in stage submitted (completed)
             ✓ suppress_ads sent by ads (topic=credit-card): all gates passed (purpose ads-suppression)
+            · credit-card-application v1 ends in stage submitted (completed)
             ↩ show_banner by web withdrawn: journey credit-card-application ended: completed
 09:21:30  form_submitted (a repeat: changes nothing) (web)  form=credit-card
 """

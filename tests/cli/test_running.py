@@ -111,8 +111,8 @@ form_left (web)
 device:d-41 belongs to this customer from now on
 form_submitted (web)
 · credit-card-application v1 goes from abandoned to submitted (form_submitted); its goal is reached
-· credit-card-application v1 ends in stage submitted (completed)
 ✓ suppress_ads sent by ads (topic=credit-card): all gates passed (purpose ads-suppression)
+· credit-card-application v1 ends in stage submitted (completed)
 ↩ show_banner by web withdrawn: journey credit-card-application ended: completed
 ↩ send_reminder by email withdrawn: journey credit-card-application ended: completed
 profile_updated (web)

@@ -148,6 +148,8 @@ def test_explained(name: str, tmp_path: Path) -> None:
     """The rule, the value and the way out are told; what would have changed it does change it."""
     told = case(name)
     story = story_of(tmp_path / "told", told)
+    times = [line.at for line in story.lines]
+    assert times == sorted(times)
     page = page_of(story)
     left = [line.strip() for line in page.splitlines()]
     for line in told["told"].splitlines():
