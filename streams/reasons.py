@@ -65,6 +65,11 @@ MEANINGS: dict[tuple[str, str | None], str] = {
     ("quiet", None): "by the customer's clock it was {found}, and it is quiet until {asked}",
     # A promise's reason is its name, what is found its owner.
     ("promise", None): "due {asked}",
+    # Other withdrawals, at the end of a journey or of a link, have their reason in words.
+    ("withdrawal", "consent-withdrawn"): "the consent to {asked} was withdrawn {found_at}",
+    ("withdrawal", "no-consent"): "there is no consent to {asked} any more",
+    ("withdrawal", "do-not-contact"): "do-not-contact: the customer asked for it {found_at}",
+    ("withdrawal", "hold"): "case {found} of hold {asked} is open",
     # What nobody proposed: only for who asks why a journey was not entered, or why nothing happened in it.
     ("enter", "already-in"): "they were in it already, in stage {found}",
     ("enter", "again-never"): "they had been through it, until {found_at}, and nobody comes into it twice",
@@ -116,6 +121,10 @@ WAYS_OUT: dict[tuple[str, str | None], str] = {
     ("hold", None): "without case {found}; what waits goes out when that is over, if its journey still wants it then",
     ("promise", None): "what keeps it would have had to come before {asked}",
     ("withdrawal", None): "it would have stayed had it been delivered before",
+    ("withdrawal", "consent-withdrawn"): "it would have stayed with the consent, or had it been delivered before",
+    ("withdrawal", "no-consent"): "it would have stayed with a consent to {asked}, or had it been delivered before",
+    ("withdrawal", "do-not-contact"): "it would have stayed without that word, or had it been delivered before",
+    ("withdrawal", "hold"): "it would have stayed without case {found}, or had it been delivered before",
     ("enter", "already-in"): "they can enter once the journey has ended for them",
     ("enter", "again-never"): "with `again: always`, or after a time, in the journey",
     ("enter", "again-later"): "the same event would let them in from {then} on",
@@ -167,7 +176,7 @@ def sentence(decision: Decision, action: Action | None = None, clock: tzinfo = U
         best += f", {decision.bound}" if decision.bound else ""
         return f"{what} sent{by}{_where(action)}: all gates passed (purpose {decision.purpose}{best})"
     if decision.verdict == "withdrawn":
-        return f"{what}{by} withdrawn: {after(decision.reason)}"
+        return f"{what}{by} withdrawn: {meaning(decision, clock)}"
     verdict = VERDICTS.get(decision.verdict, decision.verdict)
     meant = meaning(decision, clock)
     what += f" ({waits})" if waits and decision.verdict == "held" else ""
@@ -196,11 +205,11 @@ def about(template: str | None, params: Mapping[str, Any]) -> str:
 
 def meaning(decision: Decision, clock: tzinfo = UTC) -> str:
     """What a verdict means, with what was found and what was asked for."""
-    if decision.verdict == "withdrawn":
-        return after(decision.reason)
     known = _known(MEANINGS, decision.gate, decision.reason)
     if known is not None:
         return known.format_map(_facts(decision, clock))
+    if decision.verdict == "withdrawn":
+        return after(decision.reason)
     found, asked = _plain(decision.value, clock), _plain(decision.bound, clock)
     words = [f"found {found}"] if decision.value else []
     return ", ".join(words + ([f"asked for {asked}"] if decision.bound else []))
@@ -248,6 +257,8 @@ def facts(value: str | None, bound: str | None, clock: tzinfo = UTC) -> dict[str
 def _facts(decision: Decision, clock: tzinfo) -> dict[str, str]:
     names = ("purpose", "action", "channel", "journey", "stage")
     found = facts(decision.value, decision.bound, clock) | {"at": moment(decision.at, clock)}
+    if decision.value == "" and decision.gate in {"hold", "withdrawal"}:
+        found["found"] = "without a number"
     return found | {name: str(getattr(decision, name) or "") for name in names}
 
 

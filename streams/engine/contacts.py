@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from schemas.action import Action, Link, Suppression, Withdrawal
 from schemas.decision import Decision
@@ -105,11 +105,21 @@ def emit(profile: Profile, proposed: Proposed, rules: Rules, now: int, step: Ste
     )
 
 
-def withdraw(profile: Profile, which: Callable[[str, Contact], bool], reason: str, now: int, step: Step) -> None:
-    """Take back what was emitted and is not yet delivered (a standing action: not yet expired)."""
+class Cause(NamedTuple):
+    """Why an action is taken back: to be told (a Withdrawal's reason), and as its decision says it."""
+
+    told: str
+    reason: str
+    value: str | None = None
+    bound: str | None = None
+
+
+def withdraw(profile: Profile, why: Callable[[str, Contact], Cause | None], now: int, step: Step) -> None:
+    """Take back what there is a cause for, of what is emitted and not delivered (a standing action: not expired)."""
     for action_id, contact in profile.contacts.items():
         pending = contact.status == EMITTED or (contact.standing and contact.status == DELIVERED)
-        if not pending or contact.expires <= now or not which(action_id, contact):
+        cause = why(action_id, contact) if pending and contact.expires > now else None
+        if cause is None:
             continue
         contact.status = WITHDRAWN
         step.add(
@@ -119,19 +129,19 @@ def withdraw(profile: Profile, which: Callable[[str, Contact], bool], reason: st
                 channel=contact.channel,
                 profile=profile.id,
                 customer=profile.customer,
-                reason=reason,
+                reason=cause.told,
                 at=now,
             ),
         )
         step.add(
             "decisions",
             Decision(
-                decision_id=uuid5("decision", action_id, "withdrawn", reason, now),
+                decision_id=uuid5("decision", action_id, "withdrawn", cause.told, now),
                 profile=profile.id,
                 customer=profile.customer,
                 verdict="withdrawn",
                 gate="withdrawal",
-                reason=reason,
+                reason=cause.reason,
                 at=now,
                 action_id=action_id,
                 action=contact.action,
@@ -142,6 +152,8 @@ def withdraw(profile: Profile, which: Callable[[str, Contact], bool], reason: st
                 instance_id=contact.instance,
                 stage=contact.stage,
                 offer=contact.offer or None,
+                value=cause.value,
+                bound=cause.bound,
             ),
         )
 

@@ -252,10 +252,11 @@ def _unlink(profile: Profile, unlink: Unlink, step: Step) -> None:
         return
     del profile.held[unlink.identifier]
     # What stands on the identifier itself (a banner on the device) was decided for this customer alone.
+    changed = f"{unlink.identifier.partition(':')[0]} changed hands"
+    cause = contacts.Cause(changed, changed)
     contacts.withdraw(
         profile,
-        lambda _, contact: contact.standing and contact.profile == unlink.identifier,
-        f"{unlink.identifier.partition(':')[0]} changed hands",
+        lambda _, contact: cause if contact.standing and contact.profile == unlink.identifier else None,
         profile.now,
         step,
     )

@@ -452,12 +452,13 @@ def end(
     waiting.drop_held(profile, instance, "instance-ended", now, step)
     if step.contenders:
         proposals.drop_contenders(profile, instance, "instance-ended", now, step, last)
+    ended = f"journey {instance.journey} ended: {why}"
+    cause = contacts.Cause(ended, ended)
     contacts.withdraw(
         profile,
         lambda action_id, contact: (
-            contact.instance == instance.id and contact.basis != "internal" and action_id not in last
+            cause if contact.instance == instance.id and contact.basis != "internal" and action_id not in last else None
         ),
-        f"journey {instance.journey} ended: {why}",
         now,
         step,
     )

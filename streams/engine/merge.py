@@ -162,18 +162,25 @@ def _end_loser(profile: Profile, loser: Instance, winner: Instance, now: int, st
 def settle(profile: Profile, rules: Rules, now: int, step: Step) -> None:
     """Withdraw what is emitted but not delivered and no longer allowed: its consent is gone, or a hold covers it."""
 
-    def disallowed(_: str, contact: Contact) -> bool:
+    def disallowed(_: str, contact: Contact) -> contacts.Cause | None:
         if contact.basis == "internal":
-            return False
+            return None
         if profile.contact is not None and not profile.contact.granted:
-            return True
+            return contacts.Cause("do-not-contact", "do-not-contact", str(profile.contact.at))
         if contact.basis != "consent":
-            return False
+            return None
         consent = profile.consents.get(gates.consent_key(contact.purpose, rules, person=True))
-        if consent is None or not consent.granted:
-            return True
-        return holds.open_hold(profile, contact.purpose, contact.topic, rules, now) is not None
+        if consent is None:
+            return contacts.Cause(f"no consent to {contact.purpose}", "no-consent", None, contact.purpose)
+        if not consent.granted:
+            told = f"consent to {contact.purpose} withdrawn"
+            return contacts.Cause(told, "consent-withdrawn", str(consent.at), contact.purpose)
+        held = holds.open_hold(profile, contact.purpose, contact.topic, rules, now)
+        if held is None:
+            return None
+        case = f", case {held.number}" if held.number else ""
+        return contacts.Cause(f"hold {held.name}{case}", "hold", held.number, held.name)
 
-    contacts.withdraw(profile, disallowed, "consent, hold or do-not-contact changed", now, step)
+    contacts.withdraw(profile, disallowed, now, step)
     if rules.dropping and profile.cases:
         waiting.drop_covered(profile, rules, now, step)

@@ -318,17 +318,26 @@ def test_a_hold_that_starts_takes_back_what_is_on_its_way() -> None:
     shop = _sent(("one", 0))
     shop.see("complaint_opened", HOUR)
     assert shop.withdrawn() == ["one"]
-    assert [(each.verdict, each.gate) for each in shop.decisions("withdrawn")] == [("withdrawn", "withdrawal")]
+    (decision,) = shop.decisions("withdrawn")
+    assert (decision.gate, decision.reason, decision.value, decision.bound) == ("withdrawal", "hold", "", "complaint")
+    assert [each.reason for each in shop.simulator.withdrawals] == ["hold complaint"]
 
 
 @pytest.mark.parametrize(
-    ("kind", "properties"), [("consent_withdrawn", {"purpose": "marketing"}), ("contact_forbidden", {})]
+    ("kind", "properties", "reason", "told"),
+    [
+        ("consent_withdrawn", {"purpose": "marketing"}, "consent-withdrawn", "consent to marketing withdrawn"),
+        ("contact_forbidden", {}, "do-not-contact", "do-not-contact"),
+        ("complaint_opened", {"case_id": "k-1"}, "hold", "hold complaint, case k-1"),
+    ],
 )
-def test_consent_that_goes_takes_back_what_is_on_its_way(kind: str, properties: dict[str, Any]) -> None:
-    """And do-not-contact does."""
+def test_what_goes_takes_back_what_is_on_its_way(kind: str, properties: dict[str, Any], reason: str, told: str) -> None:
+    """And it is said what it was."""
     shop = _sent(("one", 0))
     shop.see(kind, HOUR, **properties)
     assert shop.withdrawn() == ["one"]
+    assert [each.reason for each in shop.decisions("withdrawn")] == [reason]
+    assert [each.reason for each in shop.simulator.withdrawals] == [told]
 
 
 def test_an_unsubscription_is_a_withdrawn_consent() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams import reasons
 from streams.engine.ids import digest, instance_id
 from streams.engine.merge import instance_rank, merge, unite
 from streams.engine.profile import (
@@ -356,7 +357,20 @@ def test_a_denial_that_comes_by_merge_takes_back_what_is_on_its_way() -> None:
     mine = _profile(contacts={action: contact}, consents={"marketing": Consent(True, START, "e")})
     step = Step()
     merge(mine, _profile(consents={"marketing": Consent(False, START + 1, "f")}), RULES, NOW, step)
-    assert [each.action_id for each in step.wanted.withdrawals] == [action]
+    assert [(each.action_id, each.reason) for each in step.wanted.withdrawals] == [
+        (action, "consent to marketing withdrawn")
+    ]
+
+
+def test_a_consent_that_is_not_known_takes_back_what_is_on_its_way() -> None:
+    """As it may have been forgotten, of too many."""
+    action, contact = _contact((1, 0))
+    step = Step()
+    merge(_profile(contacts={action: contact}), _profile(), RULES, NOW, step)
+    assert [each.reason for each in step.wanted.withdrawals] == ["no consent to marketing"]
+    (decision,) = step.wanted.decisions
+    assert (decision.reason, decision.value, decision.bound) == ("no-consent", None, "marketing")
+    assert reasons.sentence(decision).endswith("withdrawn: there is no consent to marketing any more")
 
 
 def test_timers_of_what_was_merged_are_taken_up() -> None:

@@ -17,7 +17,8 @@ from tests.support.kafka import ROOT
 
 # What stands for reasons that are no constants in the engine's text: the file, the gate, and what they can be.
 COMPUTED: dict[tuple[str, str], tuple[str | None, ...]] = {
-    ("contacts.py", "withdrawal"): (None,),  # why what was sent is taken back, in words
+    # None: at the end of a journey or of a link, in words.
+    ("contacts.py", "withdrawal"): (None, "hold", "consent-withdrawn", "no-consent", "do-not-contact"),
     ("gates.py", "eligibility"): ("nothing-eligible", "capacity"),
     ("proposals.py", "journey"): ("instance-ended",),
     # The rule's name in the policy.
@@ -39,6 +40,7 @@ ELSEWHERE = {
     ("merge", "too-large-to-hand-over"): "tests/engine/test_identity.py",
     ("identity", "too-many-parked"): "tests/engine/test_identity.py",
     ("stop", "stopped"): "tests/engine/test_gates.py",
+    ("withdrawal", "no-consent"): "tests/engine/test_merge.py",  # nothing takes a consent away without a word
     ("edit", "stage-not-mapped"): "tests/engine/test_edits.py",
     # `polku check` refuses such definitions.
     ("consent", "template-not-listed"): "tests/engine/test_gates.py",
@@ -118,9 +120,9 @@ def test_stories_know_every_gate_and_verdict() -> None:
 
 @pytest.mark.parametrize(("gate", "reason"), PRODUCED)
 def test_every_reason_has_words_and_a_way_out(gate: str, reason: str | None) -> None:
-    """In streams/reasons.py; a withdrawal's reason is words already."""
+    """In streams/reasons.py; the reason of a withdrawal at the end of something is words already."""
     assert (gate, reason) in WAYS_OUT
-    assert (gate, reason) in MEANINGS or gate == "withdrawal"
+    assert (gate, reason) in MEANINGS or (gate, reason) == ("withdrawal", None)
 
 
 def test_no_words_are_left_over() -> None:

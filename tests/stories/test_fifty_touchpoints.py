@@ -108,7 +108,7 @@ consent is withdrawn, and with it the message that is still on its way.
     => 03-11 12:00:00 customer:c-13 sent send_message by email to thirteen@example.com:
        card-benefits product=credit-card link=/card/benefits until 03-18 12:00:00
     03-11 12:00:10 c-13 web consent_withdrawn purpose=marketing
-    => 03-11 12:00:10 customer:c-13 withdrawn send_message from email: consent, hold or do-not-contact changed
+    => 03-11 12:00:10 customer:c-13 withdrawn send_message from email: consent-withdrawn
 
 Thursday. c-7's complaint is settled: what waited since Monday goes now. Its week counts from Monday 12:00, when it was
 proposed: waiting makes nothing newer.
