@@ -21,7 +21,8 @@ from schemas.outcome import Outcome
 from schemas.touchpoint import Touchpoint
 from streams.definitions import library, load
 from streams.simulator import Simulator
-from streams.story import _outcome, _touchpoint, load_stories
+from streams.story import _outcome, _touchpoint
+from streams.storyfile import load_stories
 from tests.support import oracle
 from tests.support.installation import Installation, settle
 from tests.support.workers import SEEDS
