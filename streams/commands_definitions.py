@@ -51,9 +51,10 @@ def register(app: typer.Typer) -> None:
 
 
 def check(folder: Folder, json: Json = False) -> None:  # noqa: FBT002 - an option, named where it is used
-    """Check journeys, offers, policy, templates and the stories beside journeys.
+    """Check a folder of definitions.
 
-    Every error at once, with its place (file:line:column) and the way out. Exit code 2 when there are errors.
+    Journeys, offers, the policy, templates, and the stories beside journeys. Every error at once, with its place
+    (file:line:column) and the way out. Exit code 2 when there are errors.
 
     Example: polku check seeds
     """
