@@ -14,6 +14,7 @@ from connectors.kafka import KafkaBroker
 from connectors.names import Names
 from schemas.codec import decode_outcome, encode_action
 from streams.records import read
+from streams.settings import Settings
 from tests.cli.running import polku
 from tests.connectors.support import RecordingSink, action
 from tests.support.workers import SEEDS, WorkerProcess
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 BUSY = 20.0
 CALL = 0.05  # seconds of a call: so that the queue would take half a minute
 MANY = 200  # calls before the stop
-QUIET = 12  # quarters of a second without a call, at the end
+SETTLED = 300  # seconds in which each action gets its outcome
 SENT_AFTER = 3.0  # seconds in which marketing goes on being proposed after the stop
 
 
@@ -36,7 +37,7 @@ def test_no_marketing_is_delivered_after_a_stop(kafka_bootstrap: str, topic_pref
         tmp_path, bootstrap=kafka_bootstrap, prefix=topic_prefix, group=topic_prefix.strip("."), definitions=SEEDS
     ).start() as worker:
         worker.ready(12)
-        said, calls, published = asyncio.run(_deliver(kafka_bootstrap, names))
+        said, calls, published = asyncio.run(_deliver(kafka_bootstrap, names, worker.settings))
         assert worker.stop() == 0
     late = [at - said for at, basis in calls if basis == "consent" and at > said]
     log.info("the last delivery began %.3f s after the stop was said", max(late, default=0.0))
@@ -50,7 +51,12 @@ def test_no_marketing_is_delivered_after_a_stop(kafka_bootstrap: str, topic_pref
     assert set(withdrawn) == {"stopped: marketing"}
 
 
-async def _deliver(bootstrap: str, names: Names) -> tuple[float, list[tuple[float, str]], int]:
+def _settled(settings: Settings, names: Names) -> int:
+    """How many actions have an outcome."""
+    return len({decode_outcome(each.value, each.headers).action_id for each in read(settings, names.outcomes)})
+
+
+async def _deliver(bootstrap: str, names: Names, settings: Settings) -> tuple[float, list[tuple[float, str]], int]:
     """Deliver a backlog, stop in the middle, propose more: when the stop was said, all calls, the number of actions."""
     broker, calls, published = KafkaBroker(bootstrap), list[tuple[float, str]](), 0
 
@@ -82,13 +88,10 @@ async def _deliver(bootstrap: str, names: Names) -> tuple[float, list[tuple[floa
     for _ in range(int(SENT_AFTER / 0.2)):
         await publish(50)
         await asyncio.sleep(0.2)
-    quiet = 0
-    for _ in range(int(4 * BUSY)):
-        before = len(calls)
-        await asyncio.sleep(0.25)
-        quiet = quiet + 1 if len(calls) == before else 0
-        if quiet == QUIET:
+    for _ in range(SETTLED):
+        if await asyncio.to_thread(_settled, settings, names) == published:
             break
+        await asyncio.sleep(1)
     end.set()
     await running
     await broker.close()
