@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka.structs import TopicPartition
 
 from schemas import codec, journal
-from schemas.journal import Origins, TaskMark, partition_of
+from schemas.journal import Origins, TaskMark, partition_of_key
 from streams import logs
 from streams.engine.journeys import STEP_BUDGET
 from streams.engine.partition import Partition, Slice, WorkRemains
@@ -46,8 +46,9 @@ class JourneysTask(Task):
     """Serves one partition of the journal."""
 
     agent = "journeys"
-    # Enough that most profiles in a backlog have several entries among them, which are applied together.
-    take = 20_000
+    # All that a transaction may hold: the more of a profile's entries are applied together, the less each costs.
+    take = 50_000
+    gathers = True
 
     def __init__(self, shell: Shell, tp: TopicPartition) -> None:
         super().__init__(shell, tp)
@@ -111,8 +112,9 @@ class JourneysTask(Task):
         for taken, record in enumerate(records):
             key = record.key
             if key is not None:
-                if key in profiles:
-                    profiles[key].append(record)
+                mine = profiles.get(key)
+                if mine is not None:
+                    mine.append(record)
                 else:
                     if ordered and profiles:
                         await self._apply(partition, profiles)
@@ -251,31 +253,32 @@ class JourneysTask(Task):
     async def _write_outputs(self, output: Output, box: Outbox) -> None:
         topics, out = self.shell.topics, box.outputs
         ids = self.shell.registry.ids
-        for action in output.actions:
-            topic = topics.actions(action.channel)
+        schema_id, encode = ids.get("action"), codec.encode_action
+        names = {channel: topics.actions(channel) for channel in {action.channel for action in output.actions}}
+        for channel, topic in names.items():
             if topic not in self.shell.counts:
-                await self.shell.require(topics.action_spec(action.channel))
-            key = (action.customer or action.profile).encode()
-            self._put(out, topic, key, codec.encode_action(action, ids.get("action")), _trace(action))
+                await self.shell.require(topics.action_spec(channel))
+        for action in output.actions:
+            key = action.customer or action.profile
+            self._put(out, names[action.channel], key, encode(action, schema_id), _trace(action))
+        schema_id = ids.get("decision")
         for decision in output.decisions if self.settings.decisions else ():
-            key = (decision.customer or decision.profile).encode()
-            self._put(out, topics.decisions, key, codec.encode_decision(decision, ids.get("decision")))
+            key = decision.customer or decision.profile
+            self._put(out, topics.decisions, key, codec.encode_decision(decision, schema_id))
         for withdrawal in output.withdrawals:
-            self._put(out, topics.withdrawn, withdrawal.action_id.encode(), codec.encode_json(withdrawal))
+            self._put(out, topics.withdrawn, withdrawal.action_id, codec.encode_json(withdrawal))
         for address, suppression in output.suppressions:
             value = codec.encode_json(suppression) if suppression is not None else None
-            self._put(out, topics.suppressions, address.encode(), value)
+            self._put(out, topics.suppressions, address, value)
         for identifier, identity in output.identities:
             value = codec.encode_json(identity) if identity is not None else None
-            self._put(out, topics.identities, identifier.encode(), value)
+            self._put(out, topics.identities, identifier, value)
         for entry in output.entries:
-            profile: str = entry.profile
-            target = partition_of(profile, self._count)
-            out[topics.journal, target].append(Message(profile.encode(), journal.encode(entry)))
+            self._put(out, topics.journal, entry.profile, journal.encode(entry))
 
-    def _put(self, out: Any, topic: str, key: bytes, value: bytes | None, headers: Any = None) -> None:
-        target = partition_of(key.decode(), self.shell.counts[topic])
-        out[topic, target].append(Message(key, value, headers))
+    def _put(self, out: Any, topic: str, name: str, value: bytes | None, headers: Any = None) -> None:
+        key = name.encode()
+        out[topic, partition_of_key(key, self.shell.counts[topic])].append(Message(key, value, headers))
 
     def _count_output(self, output: Output, watermark: int) -> None:
         metrics, now = self.metrics, time.time() * 1000

@@ -17,10 +17,8 @@ if TYPE_CHECKING:
     from streams.definitions import Definitions
     from streams.storyfile import Story
 
-_UNDERSTOOD = (
-    *(touchpoint.PROFILE_UPDATED, touchpoint.CONSENT_GIVEN, touchpoint.CONSENT_WITHDRAWN, touchpoint.CONTACT_FORBIDDEN),
-    *(touchpoint.CONTACT_ALLOWED, touchpoint.CUSTOMERS_MERGED, touchpoint.LOGGED_OUT),
-)
+# Types that the router understands, beside those of the rules.
+_ROUTED = (touchpoint.CUSTOMERS_MERGED, touchpoint.LOGGED_OUT)
 
 
 def unknown_names(definitions: Definitions, stories: Iterable[Story]) -> list[Problem]:
@@ -46,7 +44,7 @@ def _types(definitions: Definitions, stories: Iterable[Story]) -> Iterator[Probl
     rules = Rules(
         known, {f"{each.kind}/{each.name}": (each.version, each.fingerprint) for each in activations(known)}, []
     )
-    heard = sorted({*rules.types, *rules.recorded, *rules.case_types, *_UNDERSTOOD})
+    heard = sorted({*rules.concerns, *_ROUTED})
     # Conditions may ask for a type that no handler listens to: what stands in any text is no slip of the pen.
     named = {word for each in definitions.loaded() for word in re.findall(r"\w+", each.model.model_dump_json())}
     for story in stories:

@@ -42,6 +42,8 @@ BACKOFF = (0.05, 5.0)
 PARK_SECONDS = 15.0
 # Decoding and applying this many records takes some 5 ms; then others on the loop have their turn.
 SLICE = 500
+# So long the next fetch of a backlog is waited for.
+GATHER_SECONDS = 0.2
 
 log = logs.get("task")
 
@@ -73,6 +75,8 @@ class Task(ABC):
     agent = ""
     # Records absorbed at once, at most; who takes more than a slice lets others have their turn meanwhile.
     take = SLICE
+    # Whether what a backlog brings is gathered before it is absorbed, until fetching pauses.
+    gathers = False
 
     def __init__(self, shell: Shell, tp: TopicPartition) -> None:
         self.shell, self.tp = shell, tp
@@ -277,6 +281,8 @@ class Task(ABC):
     async def _absorb_slice(self, limit: int) -> bool:
         """Absorb some of what waits; return whether more can be absorbed into this draft right now."""
         room = min(self.take, limit - self.absorbed)
+        if self.gathers and not self.held and self._gathering():
+            return False
         if not self.held and room > 0:
             self.held = self.inbox.take(room)
             self._unthrottle()
@@ -291,6 +297,12 @@ class Task(ABC):
             del self.held[:taken]
         young = time.monotonic() - self._draft_began < self.settings.max_transaction_age
         return not self.held and self.inbox.records > 0 and self.absorbed < limit and young
+
+    def _gathering(self) -> bool:
+        """Tell whether more should come before it is absorbed: of a backlog, or of what comes while a commit lasts."""
+        if self._throttled or self.inbox.records >= self._enough:
+            return False
+        return self._commit is not None or self.inbox.more_comes(GATHER_SECONDS)
 
     async def _check_position(self) -> None:
         thread = self.shell.consumer.thread

@@ -33,7 +33,7 @@ from streams import logs
 from streams.headernames import KeptRecords, PatientRecords
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 
     from streams.settings import Settings
 
@@ -70,15 +70,29 @@ class LeanRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka i
     """Makes `Fetched` of what a partition's fetch holds."""
 
     _records: Any
+    _records_iterator: Any
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._patiently = self._patient()
+
+    def __iter__(self) -> Iterator[Fetched]:
+        # One generator for all rounds over it: half of what a record costs is how many calls it takes to hand it over.
+        return self._patiently
 
     def __next__(self) -> Fetched:
-        try:
-            return super().__next__()  # type: ignore[no-any-return]  # aiokafka is untyped
-        except UnicodeDecodeError:
-            # Once more from this batch on; what was handed over of it lies before the next offset and is passed over.
-            self._records = PatientRecords(self._records.data, self.next_fetch_offset)
-            self._records_iterator = self._unpack_records()
-            return super().__next__()  # type: ignore[no-any-return]  # as above
+        return next(self._patiently)
+
+    def _patient(self) -> Iterator[Fetched]:
+        while True:
+            try:
+                yield from self._records_iterator
+                return
+            except UnicodeDecodeError:
+                # Once more from this batch on; what was handed over of it lies before the next offset and is passed
+                # over.
+                self._records = PatientRecords(self._records.data, self.next_fetch_offset)
+                self._records_iterator = self._unpack_records()
 
     def _consumer_record(self, tp: Any, record: Any) -> Fetched:
         headers = record.headers
@@ -95,12 +109,16 @@ class LeanRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka i
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One fetch of one partition; `number` counts the fetches of its epoch from 1."""
+    """One fetch of one partition; `number` counts the fetches of its epoch from 1.
+
+    `end` is where the log ended for its readers when it was last heard of, 0 when that is not known.
+    """
 
     tp: TopicPartition
     epoch: int
     number: int
     records: Sequence[Any]
+    end: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +276,8 @@ class FetchThread(driver.AIOKafkaConsumerThread):
             # No await since the records were taken: the epoch is theirs. What a held one brings belongs to no task.
             if records and tp in self.opened:
                 self.numbers[tp] += 1
-                batches.append(Batch(tp, self.epochs[tp], self.numbers[tp], records))
+                end = consumer.last_stable_offset(tp) or 0
+                batches.append(Batch(tp, self.epochs[tp], self.numbers[tp], records, end))
         return batches
 
     async def progress(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, Progress]:

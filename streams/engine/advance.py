@@ -15,7 +15,6 @@ from schemas.touchpoint import (
     CONSENT_GIVEN,
     CONSENT_WITHDRAWN,
     CONTACT_ALLOWED,
-    CONTACT_FORBIDDEN,
     PROFILE_UPDATED,
 )
 from streams.engine import (
@@ -103,19 +102,21 @@ def _event(profile: Profile, event: Event, now: int, rules: Rules, step: Step) -
     else:
         bounds.count(profile, source, kind)
     profile.activity = now if now > profile.activity else profile.activity  # noqa: FURB136 - as above
-    if kind in rules.recorded:
-        windows.record(profile, event, mark, now, rules.plan_for(profile))
     stirred = False
-    if kind in UNDERSTOOD:
-        stirred = _understand(profile, event, now, rules, step)
-        if "time_zone" in event.properties and waiting.any_held(profile):
-            waiting.reconsider(profile, rules, now, step)
+    concern = rules.concerns.get(kind)
+    if concern is not None:
+        if concern.recorded:
+            windows.record(profile, event, mark, now, rules.plan_for(profile))
+        if concern.understood:
+            stirred = _understand(profile, event, now, rules, step)
+            if "time_zone" in event.properties and waiting.any_held(profile):
+                waiting.reconsider(profile, rules, now, step)
+                stirred = True
+        if concern.cases:
+            cases.on_event(profile, event, now, rules)
+            _cases(profile, event, now, rules, step)
+        if concern.journeys and journeys.on_event(profile, event, concern, now, rules, step):
             stirred = True
-    if kind in rules.case_types:
-        cases.on_event(profile, event, now, rules)
-        _cases(profile, event, now, rules, step)
-    if kind in rules.types and journeys.on_event(profile, event, now, rules, step):
-        stirred = True
     if profile.unnoticed and journeys.notice(profile, event, now, rules, step, quiet=False):
         stirred = True
     if profile.cases and waiting.any_held(profile) and waiting.release(profile, rules, now, step):
@@ -124,9 +125,6 @@ def _event(profile: Profile, event: Event, now: int, rules: Rules, step: Step) -
     if step.contenders:
         proposals.settle(profile, rules, now, step)
     return stirred
-
-
-UNDERSTOOD = frozenset({PROFILE_UPDATED, CONSENT_GIVEN, CONSENT_WITHDRAWN, CONTACT_FORBIDDEN, CONTACT_ALLOWED})
 
 
 def _understand(profile: Profile, event: Event, now: int, rules: Rules, step: Step) -> bool:

@@ -33,6 +33,7 @@ _STATUS = {
     "withdrawn": WITHDRAWN,
 }
 PRUNE_AT = 32  # contacts kept before old ones are looked for
+_UNDERSTOOD = frozenset(PARAMETERS)
 
 
 def emit(profile: Profile, proposed: Proposed, rules: Rules, now: int, step: Step) -> None:
@@ -40,7 +41,7 @@ def emit(profile: Profile, proposed: Proposed, rules: Rules, now: int, step: Ste
     held, instance = proposed.held, proposed.instance
     kind, channel = rules.policy.actions[held.kind], rules.policy.channels[proposed.channel]
     params: dict[str, Any] = held.params
-    link = params.get("link")
+    traits = profile.traits
     # Its own expiry counts from when it was proposed, also while it waits; the channel's, from when it goes out.
     own = params.get("expires")
     expires = held.at + duration(str(own)) if own else now + duration(channel.expires)
@@ -68,15 +69,11 @@ def emit(profile: Profile, proposed: Proposed, rules: Rules, now: int, step: Ste
             priority=held.priority,
             to=proposed.to,
             template=params.get("template"),
-            link=Link(*link)
-            if isinstance(link, list | tuple)
-            else link
-            if isinstance(link, Link)
-            else Link(link)
-            if link
-            else None,
-            params={name: value for name, value in params.items() if name not in PARAMETERS},
-            traits={name: profile.traits[name].value for name in params.get("traits", ()) if name in profile.traits},
+            link=_link(params["link"]) if "link" in params else None,
+            params={name: value for name, value in params.items() if name not in _UNDERSTOOD},
+            traits={name: traits[name].value for name in params["traits"] if name in traits}
+            if "traits" in params
+            else {},
             reason=str(params.get("reason") or ""),
             if_uncertain=kind.if_uncertain,
             standing=channel.standing,
@@ -103,6 +100,14 @@ def emit(profile: Profile, proposed: Proposed, rules: Rules, now: int, step: Ste
         topic=held.topic,
         offer=proposed.offer or "",
     )
+
+
+def _link(link: Any) -> Link | None:
+    if isinstance(link, Link):
+        return link
+    if isinstance(link, list | tuple):  # of an action that waited in a state
+        return Link(*link)
+    return Link(link) if link else None
 
 
 class Cause(NamedTuple):

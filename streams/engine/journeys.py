@@ -20,7 +20,7 @@ from streams.engine.ids import action_id, instance_id, uuid5
 from streams.engine.moment import Moment, holds
 from streams.engine.parameters import filled
 from streams.engine.profile import Held, Instance, Profile
-from streams.engine.rules import ALWAYS, NEVER, CompiledJourney, Entrance, Reaction, Rules, Stage
+from streams.engine.rules import ALWAYS, NEVER, CompiledJourney, Concern, Entrance, Reaction, Rules, Stage
 from streams.engine.soon import Soon
 from streams.engine.step import Step, Transition
 from streams.engine.trace import ENTER, Barred
@@ -49,14 +49,14 @@ def _assign(instance: Instance, sets: tuple[tuple[str, Any], ...], moment: Momen
             instance.vars[name] = found
 
 
-def on_event(profile: Profile, event: Event, now: int, rules: Rules, step: Step) -> bool:
+def on_event(profile: Profile, event: Event, concern: Concern, now: int, rules: Rules, step: Step) -> bool:
     """Offer a touchpoint to every journey it could concern; whether one entered or reacted."""
     kind, instances = event.type, profile.instances
     moment: Moment | None = None
     stirred = False
     if step.trace is not None:
         trace.shut(profile, event, now, rules, step)
-    for journey in rules.listeners.get(kind, ()):
+    for journey in concern.listeners:
         instance = instances.get(journey.name)
         if instance is None or instance.ended:
             chosen = rules.entered(journey, profile.id) if journey.name in rules.canaries else journey
@@ -70,7 +70,7 @@ def on_event(profile: Profile, event: Event, now: int, rules: Rules, step: Step)
             if reactions is not None:
                 moment = moment or Moment(profile, event, now, rules, step)
                 stirred = _react(journey, instance, reactions, moment) or stirred
-    for name in rules.former.get(kind, ()):
+    for name in concern.former:
         instance = instances.get(name)
         if instance is None or instance.ended or instance.version == rules.active.get(name):
             continue
@@ -84,10 +84,9 @@ def on_event(profile: Profile, event: Event, now: int, rules: Rules, step: Step)
         if reactions is not None:
             moment = moment or Moment(profile, event, now, rules, step)
             stirred = _react(journey, instance, reactions, moment) or stirred
-    watched = rules.watched.get(kind)
-    if watched is not None:
+    if concern.watched:
         moment = moment or Moment(profile, event, now, rules, step)
-        stirred = _look(watched, kind, moment) or stirred
+        stirred = _look(concern.watched, kind, moment) or stirred
     return stirred
 
 
@@ -171,9 +170,8 @@ def _act(stage: Stage, soons: Iterable[Soon], instance: Instance, moment: Moment
 
 
 def _stale(journey: CompiledJourney, instance: Instance | None, event: Event, moment: Moment) -> bool:
+    """Say that an event came too late to do anything here; so nothing entered or reacted."""
     age = event.origin.time - event.occurred_at
-    if age <= journey.stale_after:
-        return False
     moment.step.stats.stale += 1
     profile = moment.profile
     moment.step.add(
@@ -195,7 +193,7 @@ def _stale(journey: CompiledJourney, instance: Instance | None, event: Event, mo
             bound=f"{journey.stale_after} ms",
         ),
     )
-    return True
+    return False
 
 
 def barred(journey: CompiledJourney, former: Instance | None, moment: Moment) -> Barred | None:
@@ -224,8 +222,8 @@ def _enter(journey: CompiledJourney, former: Instance | None, moment: Moment) ->
             if moment.step.trace is not None:
                 trace.condition(journey.name, journey.version, ENTER, entrance.written, moment)
             continue
-        if _stale(journey, None, event, moment):
-            return False
+        if event.origin.time - event.occurred_at > journey.stale_after:
+            return _stale(journey, None, event, moment)
         _begin(journey, entrance, moment)
         return True
     return False
@@ -259,8 +257,8 @@ def _react(
     event = moment.event
     assert event is not None
     moment.instance = instance
-    if _stale(journey, instance, event, moment):
-        return False
+    if event.origin.time - event.occurred_at > journey.stale_after:
+        return _stale(journey, instance, event, moment)
     return _handle(journey, instance, reactions, moment, event.type)
 
 
@@ -361,7 +359,13 @@ def _move(journey: CompiledJourney, instance: Instance, to: str, moment: Moment,
         )
         instance.stage, instance.order, instance.entered = to, stage.order, moment.now
         instance.visits[to] = instance.visits.get(to, 0) + 1
-        instance.fired, instance.done, instance.noticed = {}, {}, []
+        # Mostly nothing has fired or been done yet: new containers cost more than a look.
+        if instance.fired:
+            instance.fired = {}
+        if instance.done:
+            instance.done = {}
+        if instance.noticed:
+            instance.noticed = []
         following, why = _arrive(stage, instance, moment), "arrival"
         if following is None and stage.soon and not instance.ended:
             following, why = _act(stage, stage.soon, instance, moment)[1], SOON

@@ -248,6 +248,7 @@ class Partition:
         """
         profile = self._cache.get(name) or self._load(name)
         last, rules, step = profile.offset, self.rules, self._step
+        first = last
         if last < self._meta.retimed and records[-1].offset > last:
             self._retime(profile)
         for record in records:
@@ -257,7 +258,8 @@ class Partition:
                 entry = decode_entry(record.value)
                 assert isinstance(entry, ProfileEntry), "only a profile's entries have a key"
                 advance(profile, entry, rules, step)
-                self._touched[name] = profile
+        if last > first:
+            self._touched[name] = profile
         if profile.wake:
             self._schedule(name, profile.wake)
 

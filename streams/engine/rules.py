@@ -15,6 +15,13 @@ from schemas.definition import Definition, kind_of, name_of
 from schemas.journey import FIXED, SCORE, Entry, Handler, Journey
 from schemas.offer import Offer
 from schemas.policy import Policy, several
+from schemas.touchpoint import (
+    CONSENT_GIVEN,
+    CONSENT_WITHDRAWN,
+    CONTACT_ALLOWED,
+    CONTACT_FORBIDDEN,
+    PROFILE_UPDATED,
+)
 from streams.engine.cases import case_moves
 from streams.engine.cel_asking import Window
 from streams.engine.conditions import (
@@ -441,16 +448,31 @@ Canaries = dict[str, tuple[int, str, int, int]]
 """By kind/name: version, fingerprint, share in percent, and when that was said (ms)."""
 
 
+class Concern(NamedTuple):
+    """What an event of one type may set in motion: journeys, and what is kept or said of the profile itself."""
+
+    listeners: tuple[CompiledJourney, ...]
+    former: tuple[str, ...]
+    watched: tuple[str, ...]
+    journeys: bool  # any of these
+    recorded: bool
+    understood: bool
+    cases: bool
+
+
+# Types that say something of the profile itself.
+UNDERSTOOD = frozenset({PROFILE_UPDATED, CONSENT_GIVEN, CONSENT_WITHDRAWN, CONTACT_FORBIDDEN, CONTACT_ALLOWED})
+
+
 class Rules:
     """What is in force in one journal partition: active journeys by the event types they listen to, offers, the policy.
 
     `former` names, by type, the journeys of which a version that is not active listens to it: instances are pinned to
     the version they entered with. `canaries` are the versions that a share of those who enter come into, `follows` the
     journeys to whose active version instances of earlier ones move. `recorded` are the types that windows may look at,
-    `timed_traits` the traits that timers read.
-    Whatever an event's type is not a key of costs that event nothing. `places` has the offers by place; while one of
-    them has a capacity, entries must be applied in the order of the journal (`ordered`). `competes` maps a kind of
-    action to what it competes in.
+    `timed_traits` the traits that timers read. `concerns` is the index of all that by the event's type: a type that is
+    not in it costs an event one look. `places` has the offers by place; while one of them has a capacity, entries must
+    be applied in the order of the journal (`ordered`). `competes` maps a kind of action to what it competes in.
     """
 
     __slots__ = (
@@ -466,6 +488,7 @@ class Rules:
         "case_types",
         "cases_by_type",
         "competes",
+        "concerns",
         "distances",
         "dropping",
         "follows",
@@ -532,7 +555,6 @@ class Rules:
         self.plan = plan(self._windows)
         self._plans: dict[tuple[tuple[str, int], ...], Plan] = {}
         self._ran = [each for each in sorted(library.journeys) if each[0] in self.active]
-        self._former()
         holds = self.policy.holds.items()
         self.holds_by_type = _by_type(
             [(several(hold.begins), (name, True)) for name, hold in holds]
@@ -540,6 +562,7 @@ class Rules:
         )
         self.cases_by_type = case_moves(self.policy)
         self.case_types = self.holds_by_type.keys() | self.cases_by_type.keys()
+        self._former()
         # What a policy, or no journey, has none of costs a proposed action one look.
         self.dropping = any(hold.then == "drop" for _, hold in holds)
         self.caps, self.distances = caps(self.policy), distances(self.policy)
@@ -577,6 +600,18 @@ class Rules:
         self.timed_traits = frozenset[str]().union(*(timed_by(model) for _, _, model in ran))
         others = [model for name, version, model in ran if version != self.active[name]]
         self.recorded = self.plan.types | {each.kind for model in others for each in windows_of(_expressions(model))}
+        self.concerns = {
+            kind: Concern(
+                self.listeners.get(kind, ()),
+                self.former.get(kind, ()),
+                self.watched.get(kind, ()),
+                kind in self.types,
+                kind in self.recorded,
+                kind in UNDERSTOOD,
+                kind in self.case_types,
+            )
+            for kind in {*self.types, *self.recorded, *UNDERSTOOD, *self.case_types}
+        }
 
     def adopt(self, name: str, version: int) -> None:
         """An instance of this version came from elsewhere: it may have been published after these rules were made."""

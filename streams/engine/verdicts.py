@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from schemas.decision import Decision
-from streams.engine.ids import uuid5
+from streams.engine.ids import decision_id
 from streams.engine.profile import Held, Instance, Profile
 from streams.engine.step import Step
 
@@ -64,7 +64,7 @@ def decide(profile: Profile, proposed: Proposed, verdict: Verdict, now: int, ste
     step.add(
         "decisions",
         Decision(
-            decision_id=uuid5("decision", held.action_id, verdict.verdict, verdict.gate, now),
+            decision_id=decision_id(held.action_id, verdict.verdict, verdict.gate, now),
             profile=profile.id,
             customer=profile.customer,
             verdict=verdict.verdict,
