@@ -18,6 +18,7 @@ from schemas.touchpoint import Touchpoint
 from tests.benchmarks.bench import DEFINITIONS, FOLDER, Bench, Installation, say, with_journeys
 from tests.benchmarks.events import PROPERTIES, TYPES, Sample, polku_value, samples
 from tests.support.installation import committed
+from tests.support.kafka import admin_client
 from tests.support.workers import WorkerProcess
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ def backlog(bench: Bench, made: Installation, count: int, events: int) -> dict[s
     worker = WorkerProcess(folder, definitions=DEFINITIONS, processes=count, **settings)
 
     def done() -> tuple[int, bool]:
-        offsets = committed(bench.bootstrap, group)
+        offsets = committed(admin_client(bench.bootstrap), group)
         routed = sum(offset for (topic, _), offset in offsets.items() if topic == worker.topics.touchpoints)
         if routed < events:
             return routed, False

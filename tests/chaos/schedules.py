@@ -20,7 +20,7 @@ from schemas.journal import Mark, TaskMark
 from tests.chaos.faults import FAULTS, SINKS
 from tests.chaos.stage import Stage
 from tests.support import oracle
-from tests.support.installation import committed, reader, settle
+from tests.support.installation import committed, reader
 
 EACH = 3
 WORKERS = 2
@@ -124,7 +124,7 @@ def _play(stage: Stage, result: Result, say: Callable[[str], None], least: int) 
     say("settling")
     if SINKS in result.faults:
         stage.sinks.settle()
-    settle(stage.installation.settings, [seat.sitting for seat in stage.running], quiet=QUIET)
+    stage.installation.settle(quiet=QUIET)
     clock.lap("settle")
     ended = stage.stop()
     if SINKS in result.faults:
@@ -139,7 +139,7 @@ def _play(stage: Stage, result: Result, say: Callable[[str], None], least: int) 
 def judge(stage: Stage, result: Result, clock: Clock) -> None:
     """Raise AssertionError unless all that was promised is so."""
     settings = stage.installation.settings
-    found = oracle.dump(settings, stage.definitions)
+    found = oracle.dump(settings, stage.definitions, stage.installation.admin)
     clock.lap("dump")
     result.entries, result.states = len(found.records["journal"]), len(found.states)
     result.actions, result.decisions = len(found.actions), len(found.decisions)
@@ -157,7 +157,7 @@ def judge(stage: Stage, result: Result, clock: Clock) -> None:
 
 def _all_read(stage: Stage, found: oracle.Dump) -> None:
     settings, topics = stage.installation.settings, stage.installation.topics
-    offsets = committed(settings.bootstrap, settings.group)
+    offsets = committed(stage.installation.admin, settings.group)
     consumer = reader(settings)
     try:
         for name in topics.origins:

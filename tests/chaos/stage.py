@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka.admin import AdminClient
-
 from streams.definitionlog import publish_definitions
 from streams.definitions import load
 from tests.chaos.channel import Sinks
@@ -92,7 +90,6 @@ class Stage:
     seats: list[Seat] = field(init=False)
     traffic: Traffic = field(init=False)
     poison: list[bytes | None] = field(default_factory=list)
-    admin: AdminClient = field(init=False)
     definitions: Path = field(init=False)
     named: bool = field(init=False)
     sinks: Sinks = field(init=False)
@@ -113,7 +110,6 @@ class Stage:
         self.installation = Installation(
             self.cluster.broker.bootstrap, f"s{self.seed}-{time.time_ns() % 10**9}.", now, self.folder, options
         )
-        self.admin = AdminClient({"bootstrap.servers": self.installation.bootstrap, "log_level": 0})
         self.sinks = Sinks(
             self.cluster.network, self.installation.settings, self.folder, self.definitions / "templates"
         )
@@ -176,7 +172,7 @@ class Stage:
         deadline = time.monotonic() + IN_TRANSACTION_WITHIN
         while time.monotonic() < deadline:
             seats = these or [self.chance.choice(self.running)]
-            found = freeze_in_transaction(self.admin, partitions, [seat.sitting for seat in seats])
+            found = freeze_in_transaction(self.installation.admin, partitions, [seat.sitting for seat in seats])
             if found:
                 return seats, len(found)
         raise NoTransaction(f"no transaction was open at any of the moments within {IN_TRANSACTION_WITHIN:.0f} s")
@@ -215,9 +211,10 @@ class Stage:
             seat.sitting.thaw()
             said = f"{seat.sitting.get('readyz')}\n{seat.sitting.get('metrics')}"
             (self.folder / f"seat-{seat.number}.txt").write_text(said)
-        offsets = committed(settings.bootstrap, settings.group)
+        offsets = committed(self.installation.admin, settings.group)
         (self.folder / "offsets.txt").write_text("\n".join(f"{place} {at}" for place, at in sorted(offsets.items())))
-        (self.folder / "records.pickle").write_bytes(pickle.dumps(oracle.dump(settings, self.definitions).records))
+        found = oracle.dump(settings, self.definitions, self.installation.admin)
+        (self.folder / "records.pickle").write_bytes(pickle.dumps(found.records))
 
     def clear(self) -> None:
         """End whatever still runs, and remove what the schedule left on disk and on the broker."""
@@ -225,10 +222,10 @@ class Stage:
             seat.sitting.kill()
         self.sinks.close()
         with contextlib.suppress(Exception):
-            mine = [
-                name for name in self.admin.list_topics(timeout=5).topics if name.startswith(self.installation.prefix)
-            ]
-            for done in self.admin.delete_topics(mine).values():
+            admin = self.installation.admin
+            mine = [name for name in admin.list_topics(timeout=5).topics if name.startswith(self.installation.prefix)]
+            for done in admin.delete_topics(mine).values():
                 done.result(10)
+        self.installation.stop()
         for seat in self.seats:
             shutil.rmtree(seat.data, ignore_errors=True)

@@ -78,14 +78,14 @@ def test_a_clock_ahead_does_not_carry_time_with_it(cluster: Cluster, tmp_path: P
         stage.seats[0].clock.step(86_400)
         stage.start(stage.seats[0])
         stage.all_serve()
-        admin, (watched, *_) = stage.admin, written(stage.installation)
+        admin, (watched, *_) = stage.installation.admin, written(stage.installation)
         before = ends(admin, [watched])
         until(lambda: ends(admin, [watched])[watched] > before[watched] + 10, 20, lambda: "marks")
         with stage.flow() as traffic:
             traffic.finish(400)
         stage.installation.settle()
         assert stage.stop() == [0]
-        oracle.check(oracle.dump(stage.installation.settings, stage.definitions))
+        oracle.check(oracle.dump(stage.installation.settings, stage.definitions, admin))
     finally:
         stage.clear()
 

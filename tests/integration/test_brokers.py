@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from streams.devbroker import BrokerFailed, EmbeddedBroker, answers
-from tests.support.kafka import broker_answers, wait_until_ready
+from tests.support.kafka import admin_client, broker_answers, wait_until_ready
 
 if TYPE_CHECKING:
     from tests.support.kafka import KafkaProcess
@@ -85,11 +85,11 @@ def test_kafka_process_keeps_its_records_through_a_kill_and_a_freeze(kafka_proce
     create(bootstrap, "ledger")
     write(bootstrap, "ledger", b"kept")
     kafka_process.kill()
-    assert not broker_answers(bootstrap)
+    assert not broker_answers(admin_client(bootstrap))
     kafka_process.start()
     assert read(bootstrap, "ledger") == b"kept"
     kafka_process.pause()
-    assert not broker_answers(bootstrap)
+    assert not broker_answers(admin_client(bootstrap))
     kafka_process.resume()
     wait_until_ready(bootstrap, 10)
     assert read(bootstrap, "ledger") == b"kept"

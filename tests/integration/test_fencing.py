@@ -50,4 +50,4 @@ def test_a_fenced_producer_writes_nothing(kafka_bootstrap: str, topic_prefix: st
     asyncio.run(story())
     seen = [record.value for record in read(settings, topics.decisions) if record.key == b"fencing"]
     assert seen == [b"1 of the first owner", b"3 of the second owner", b"5 of the third owner"]
-    assert committed(kafka_bootstrap, settings.group)[topics.touchpoints, 0] == 3
+    assert committed(installation.admin, settings.group)[topics.touchpoints, 0] == 3

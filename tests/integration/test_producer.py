@@ -16,6 +16,7 @@ from streams.producer import TransactionalProducer
 from streams.settings import Settings
 from streams.transactions import Message
 from tests.support.installation import committed
+from tests.support.kafka import admin_client
 
 Box = dict[tuple[str, int], Any]
 
@@ -103,7 +104,7 @@ def test_transactions_follow_each_other(settings: Settings, topic: str) -> None:
     for partition in (0, 1):
         expected = [b"%d/%d" % (number, each) for number in range(partition, 20, 2) for each in range(number)]
         assert [value for _, value in found[partition]] == expected
-    assert committed(settings.bootstrap, settings.group)[topic, 1] == 19
+    assert committed(admin_client(settings.bootstrap), settings.group)[topic, 1] == 19
 
 
 def test_a_transaction_of_many_requests_keeps_its_order(settings: Settings, topic: str) -> None:
@@ -139,7 +140,7 @@ def test_what_an_owner_left_open_is_never_seen(settings: Settings, topic: str) -
         return await lines(settings, topic)
 
     assert [value for _, value in asyncio.run(story())[0]] == [b"kept", b"of the later"]
-    assert committed(settings.bootstrap, settings.group)[topic, 1] == 7
+    assert committed(admin_client(settings.bootstrap), settings.group)[topic, 1] == 7
 
 
 def test_a_refused_record_leaves_nothing(settings: Settings, topic: str) -> None:
@@ -158,7 +159,7 @@ def test_a_refused_record_leaves_nothing(settings: Settings, topic: str) -> None
     found = asyncio.run(story())
     assert [value for _, value in found[0]] == []
     assert [value for _, value in found[1]] == [b"next"]
-    assert committed(settings.bootstrap, settings.group)[topic, 1] == 1
+    assert committed(admin_client(settings.bootstrap), settings.group)[topic, 1] == 1
 
 
 def test_a_repeated_request_adds_nothing(settings: Settings, topic: str) -> None:

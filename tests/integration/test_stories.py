@@ -24,7 +24,7 @@ from streams.simulator import Simulator
 from streams.story import _outcome, _touchpoint
 from streams.storyfile import load_stories
 from tests.support import oracle
-from tests.support.installation import Installation, settle
+from tests.support.installation import Installation
 from tests.support.workers import SEEDS
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def test_stories_on_apache_kafka(kafka_bootstrap: str, topic_prefix: str, tmp_pa
         for run in told.runs:
             # Touchpoints and outcomes are logs of their own: an outcome is told when what it is of has been decided.
             publish(kafka_bootstrap, installation, run)
-            settle(installation.settings, installation.workers, quiet=0.7)
+            installation.settle(quiet=0.7)
         installation.settle()
     found = oracle.dump(installation.settings, SEEDS)
     oracle.check(found)

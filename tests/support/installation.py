@@ -15,6 +15,7 @@ from schemas import journal
 from schemas.journal import Mark, TaskMark
 from streams.settings import Settings
 from streams.topics import Topics
+from tests.support.kafka import admin_client
 from tests.support.workers import WorkerProcess
 
 LOADING = (
@@ -36,6 +37,7 @@ class Installation:
     folder: Path
     options: dict[str, str] = field(default_factory=dict)
     workers: list[WorkerProcess] = field(default_factory=list)
+    _admin: AdminClient | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def settings(self) -> Settings:
@@ -47,6 +49,13 @@ class Installation:
     def topics(self) -> Topics:
         """Its topics."""
         return Topics.of(self.settings)
+
+    @property
+    def admin(self) -> AdminClient:
+        """The client for all that is asked of its broker, until it is stopped."""
+        if self._admin is None:
+            self._admin = admin_client(self.bootstrap)
+        return self._admin
 
     def start(self, *, wait: bool = True, store: int | None = None) -> WorkerProcess:
         """Start one more worker, with a local store of its own or with what the worker numbered `store` left behind."""
@@ -71,18 +80,24 @@ class Installation:
         self.stop()
 
     def stop(self) -> None:
-        """Stop all that still run."""
+        """Stop all that still run, and let go of the client."""
         for worker in self.workers:
             if worker.runs:
                 worker.stop()
+        self._admin = None
 
-    def settle(self, within: float = 120.0) -> None:
+    def settle(self, within: float = 120.0, *, quiet: float = 4.0) -> None:
         """Wait until it is at rest, `within` seconds."""
-        settle(self.settings, self.workers, within)
+        settle(self.settings, self.workers, within, quiet=quiet, admin=self.admin)
 
 
 def settle(
-    settings: Settings, workers: Sequence[WorkerProcess] = (), within: float = 120.0, *, quiet: float = 4.0
+    settings: Settings,
+    workers: Sequence[WorkerProcess] = (),
+    within: float = 120.0,
+    *,
+    quiet: float = 4.0,
+    admin: AdminClient | None = None,
 ) -> None:
     """Wait until origins are read to their ends, and the journal to where it holds nothing but time passing.
 
@@ -95,12 +110,11 @@ def settle(
                 health = worker.get("healthz")
                 assert health is None or not health["stopped"], worker.log.read_text()[-3000:]
 
-    until(lambda: origins_read(settings), within, lambda: "the origins are read to their ends", healthy)
+    asking = admin_client(settings.bootstrap) if admin is None else admin
     consumer, journal_name = reader(settings, more={"enable.partition.eof": True}), Topics.of(settings).journal
     last: dict[int, int] = {}
     ended = dict.fromkeys(range(settings.journal_partitions), 0)
     partitions = [TopicPartition(journal_name, each) for each in range(settings.journal_partitions)]
-    deadline = time.monotonic() + within
 
     def read(seconds: float) -> bool:
         """Read on; whether anything but marks came. They alone come without end."""
@@ -110,7 +124,7 @@ def settle(
                 last[message.partition()], came = message.offset(), True
         return came
 
-    def read_to_the_end() -> bool:
+    def read_to_the_end(deadline: float) -> bool:
         ends = {tp.partition: consumer.get_watermark_offsets(tp, timeout=10)[1] for tp in partitions}
         came = False
         while any(max(tp.offset, ended[tp.partition]) < ends[tp.partition] for tp in consumer.position(partitions)):
@@ -120,18 +134,25 @@ def settle(
         return came
 
     try:
+        until(
+            lambda: origins_read(settings, asking, consumer),
+            within,
+            lambda: "the origins are read to their ends",
+            healthy,
+        )
         # What is for other profiles takes some hops through the journal.
         consumer.assign(partitions)
         since = time.monotonic()
+        deadline = since + within
         while time.monotonic() < deadline:
             if read(0.25):
                 since = time.monotonic()
             if time.monotonic() - since < quiet:
                 continue
-            offsets = committed(settings.bootstrap, settings.group)
+            offsets = committed(asking, settings.group)
             if not all(offsets.get((journal_name, partition), 0) > offset for partition, offset in last.items()):
                 healthy()
-            elif not read_to_the_end():
+            elif not read_to_the_end(deadline):
                 return  # what those entries gave was written with the offsets, and there is nothing new
             else:
                 since = time.monotonic()
@@ -155,20 +176,16 @@ def reader(settings: Settings, group: str = "look", more: Mapping[str, Any] | No
     return Consumer({"bootstrap.servers": settings.bootstrap, "group.id": group, "log_level": 2, **options})
 
 
-def origins_read(settings: Settings) -> bool:
+def origins_read(settings: Settings, admin: AdminClient, consumer: Consumer) -> bool:
     """Whether the group has committed the end of each origin partition that holds anything."""
     # Asked of the admin interface: a consumer would be told to wait while any transaction has an offset in it.
-    offsets = committed(settings.bootstrap, settings.group)
-    consumer = reader(settings)
-    try:
-        for name in Topics.of(settings).origins:
-            for partition in consumer.list_topics(name, timeout=10).topics[name].partitions:
-                low, high = consumer.get_watermark_offsets(TopicPartition(name, partition), timeout=10)
-                if high > low and offsets.get((name, partition), 0) < high:
-                    return False
-        return True
-    finally:
-        consumer.close()
+    offsets = committed(admin, settings.group)
+    for name in Topics.of(settings).origins:
+        for partition in consumer.list_topics(name, timeout=10).topics[name].partitions:
+            low, high = consumer.get_watermark_offsets(TopicPartition(name, partition), timeout=10)
+            if high > low and offsets.get((name, partition), 0) < high:
+                return False
+    return True
 
 
 def until(
@@ -184,9 +201,8 @@ def until(
     raise AssertionError(f"not within {within:.0f} s: {what()}")
 
 
-def committed(bootstrap: str, group: str, within: float = 30.0) -> dict[tuple[str, int], int]:
+def committed(admin: AdminClient, group: str, within: float = 30.0) -> dict[tuple[str, int], int]:
     """The committed offsets of a group; a coordinator that is loading or moving is asked again, `within` seconds."""
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
     deadline = time.monotonic() + within
     while True:
         asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])

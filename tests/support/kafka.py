@@ -66,19 +66,29 @@ class ExternalKafka:
         """Leave it as it is."""
 
 
-def broker_answers(bootstrap: str) -> bool:
-    """Tell whether a Kafka broker lists its topics at this address."""
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+def admin_client(bootstrap: str) -> AdminClient:
+    """A client to hold on to: it is back within a moment of its broker, however long that was gone."""
+    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 2, "reconnect.backoff.max.ms": 100})
+
+
+def broker_answers(admin: AdminClient) -> bool:
+    """Tell whether a client's Kafka broker lists its topics."""
     try:
         return bool(admin.list_topics(timeout=1).brokers)
     except KafkaException:
         return False
 
 
-def wait_until_ready(bootstrap: str, seconds: float, process: subprocess.Popen[bytes] | None = None) -> None:
+def wait_until_ready(
+    bootstrap: str,
+    seconds: float,
+    process: subprocess.Popen[bytes] | None = None,
+    admin: AdminClient | None = None,
+) -> None:
     """Return once the broker answers; raises `KafkaFailed` after `seconds`, or when `process` has ended."""
+    asking = admin_client(bootstrap) if admin is None else admin
     deadline = time.monotonic() + seconds
-    while not broker_answers(bootstrap):
+    while not broker_answers(asking):
         if process is not None and (code := process.poll()) is not None:
             raise KafkaFailed(f"Apache Kafka ended with code {code}")
         if time.monotonic() > deadline:
@@ -99,6 +109,7 @@ class KafkaProcess:
         self._java = java
         self.properties = ""  # more of them, after those of the file
         self._process: subprocess.Popen[bytes] | None = None
+        self._admin: AdminClient | None = None
 
     @property
     def log(self) -> Path:
@@ -143,8 +154,10 @@ class KafkaProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C in the terminal ends the tests first, the broker after them
             )
+        if self._admin is None:
+            self._admin = admin_client(self.bootstrap)
         try:
-            wait_until_ready(self.bootstrap, READY_WITHIN, self._process)
+            wait_until_ready(self.bootstrap, READY_WITHIN, self._process, self._admin)
         except KafkaFailed as error:
             self.kill()
             raise KafkaFailed(f"{error}; its log is {self.log}") from error
@@ -171,6 +184,7 @@ class KafkaProcess:
 
     def stop(self) -> None:
         """Shut the broker down in order; its data stay. Stopping twice is fine."""
+        self._admin = None
         self.resume()
         self._end(signal.SIGTERM)
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from confluent_kafka.admin import AdminClient
+
 from schemas import codec, journal
 from schemas.decision import Decision
 from schemas.journal import Claim, Event, Mark, Origin, Outcome, TaskMark, Unite, partition_of
@@ -27,6 +29,7 @@ from streams.settings import Settings
 from streams.simulator import Published, Simulator, replay
 from streams.topics import CHANNELS, Topics
 from tests.support.installation import committed
+from tests.support.kafka import admin_client
 
 Encoded = tuple[str, bytes | None, bytes | None]
 
@@ -77,7 +80,7 @@ NAMES = (
 )
 
 
-def dump(settings: Settings, definitions: Path | None = None) -> Dump:
+def dump(settings: Settings, definitions: Path | None = None, admin: AdminClient | None = None) -> Dump:
     """Read everything, committed records only."""
     topics = Topics.of(settings)
 
@@ -96,7 +99,7 @@ def dump(settings: Settings, definitions: Path | None = None) -> Dump:
         entries.sort(key=lambda item: item[0])
     if definitions is not None:
         found.library = library(load(definitions).loaded())
-    offsets = committed(settings.bootstrap, settings.group)
+    offsets = committed(admin_client(settings.bootstrap) if admin is None else admin, settings.group)
     found.read_to = {p: offset for (topic, p), offset in offsets.items() if topic == topics.journal}
     return found
 
