@@ -10,7 +10,10 @@ fastavro is the reference: tests/schemas compares both.
 
 from __future__ import annotations
 
+import hashlib
+import importlib
 import linecache
+import re
 import struct
 from collections.abc import Callable
 from types import TracebackType
@@ -24,6 +27,8 @@ from schemas.errors import InvalidRecord, Reason
 VALUES = ("null", "boolean", "long", "double", "string", "List", "Object")  # the value union: branch n is byte 2n
 
 Lines = list[str]
+
+_FAULTS = (InvalidRecord, IndexError, ValueError, OverflowError, struct.error)
 
 
 class Bounds:
@@ -252,23 +257,66 @@ def touchpoint_fields() -> dict[str, Lines]:
     }
 
 
+MADE: list[Generated] = []
+# C types of the variables that every generated reader has, and the heads of the functions that have them.
+_TYPES = "    cdef Py_ssize_t j\n    cdef int t\n"
+_HEADS = re.compile(r"^def (\w+)\(b, i, (.*)\):\n", re.MULTILINE)
+
+
 class Generated:
-    """Generated source with the field of each line, compiled."""
+    """Generated source with the field of each line.
+
+    It is compiled by Python at import, and ahead of that to C by setup.py, as `module`: that one is used while it was
+    made of the same source.
+    """
 
     def __init__(self, name: str, namespace: dict[str, Any]) -> None:
         self.filename = f"<polku {name}>"
+        self.module = f"schemas._{name.lower().replace(' ', '_')}"
         self.lines: Lines = []
         self.fields: list[str] = [""]  # by line number, from 1
         self.namespace = namespace
+        MADE.append(self)
 
     def add(self, lines: Lines, field: str = "") -> None:
         """Append lines that concern a field."""
         self.lines += lines
         self.fields += [field] * len(lines)
 
+    @property
+    def source(self) -> str:
+        """All of it."""
+        return "\n".join(self.lines) + "\n"
+
+    def typed(self) -> str:
+        """The source for C: what it uses of others is set by `fastest`."""
+        names = "".join(f"{name} = None\n" for name in sorted(self.namespace) if name not in self._own())
+        source = _HEADS.sub(lambda head: f"def {head[1]}(bytes b, Py_ssize_t i, {head[2]}):\n{_TYPES}", self.source)
+        return f"SOURCE = {self._digest()!r}\n{names}{source}"
+
+    def fastest(self, function: str) -> Callable[..., Any]:
+        """The function of this name, compiled ahead if there is such a one and it was made of this very source."""
+        plain = self.compile(function)
+        try:
+            ahead = importlib.import_module(self.module)
+        except ImportError:
+            return plain
+        if self._digest() != ahead.SOURCE:
+            return plain
+        for name in self.namespace.keys() - self._own():
+            setattr(ahead, name, self.namespace[name])
+        made: Callable[..., Any] = getattr(ahead, function)
+        return made
+
+    def _own(self) -> set[str]:
+        return {"__builtins__", *re.findall(r"^def (\w+)", self.source, re.MULTILINE)}
+
+    def _digest(self) -> str:
+        return hashlib.sha256(self.source.encode()).hexdigest()
+
     def compile(self, function: str) -> Callable[..., Any]:
-        """The function of this name."""
-        source = "\n".join(self.lines) + "\n"
+        """The function of this name, compiled by Python."""
+        source = self.source
         linecache.cache[self.filename] = (len(source), None, source.splitlines(keepends=True), self.filename)
         exec(compile(source, self.filename, "exec"), self.namespace)  # noqa: S102 - our own constant schema, once
         made: Callable[..., Any] = self.namespace[function]
@@ -318,12 +366,18 @@ def decoder(schema: Schema, structs: dict[str, type], bounds: Bounds) -> Callabl
         )
     fields = ", ".join(f"{field['name']}={field['name']}" for field in schema["fields"])
     code.add([f"    return {schema['name']}({fields})"])
-    read = code.compile("decode")
+    read = code.fastest("decode")
+    again = code.namespace["decode"]
 
     def decode(b: bytes, i: int, kinds: dict[bytes, str]) -> Any:
         try:
             return read(b, i, kinds)
-        except (InvalidRecord, IndexError, ValueError, struct.error) as error:
+        except _FAULTS:
+            pass
+        try:
+            # What C did tells nothing of where it was.
+            return again(b, i, kinds)
+        except _FAULTS as error:
             raise _explain(b, error, code) from None
 
     return decode

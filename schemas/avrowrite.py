@@ -153,4 +153,4 @@ def encoder(schema: Schema, bounds: Bounds) -> Callable[[Any, bytes], bytes]:
     for field in schema["fields"]:
         code.add(indent(_write(field["type"], f"x.{field['name']}", bounds)), field["name"])
     code.add(["    return bytes(out)"])
-    return code.compile("encode")
+    return code.fastest("encode")

@@ -5,19 +5,29 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import tomllib
 import uuid
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from streams.devbroker import EmbeddedBroker
-from tests.support.kafka import ADVICE, BUILD, Kafka, KafkaMissing, KafkaProcess, find_kafka
+from tests.support.kafka import ADVICE, BUILD, ROOT, Kafka, KafkaMissing, KafkaProcess, find_kafka
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 WITHOUT_KAFKA = pytest.StashKey[str]()
+
+
+def pytest_configure() -> None:
+    """Refuse to test modules that were compiled from another source than the one that is here."""
+    names = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["polku"]["compiled"]
+    for source in (ROOT / f"{name.replace('.', '/')}.py" for name in names):
+        for made in source.parent.glob(f"{source.stem}.*.so"):
+            if made.stat().st_mtime < source.stat().st_mtime:
+                pytest.exit(f"{made.name} is older than {source.name}: run `make compile`, or delete it", 2)
 
 
 def give_up(config: pytest.Config, error: KafkaMissing) -> NoReturn:

@@ -182,7 +182,13 @@ def _whoever_is_named_first_becomes_the_alias(monkeypatch: pytest.MonkeyPatch) -
             step.add("entries", Merge(other, profile.id, content(profile)))
             clear(profile)
 
-    monkeypatch.setattr(routing, "max", lambda one, _other: one, raising=False)
+    entries = routing.Router.touchpoint
+
+    def touchpoint(*arguments: Any) -> list[Any]:
+        found = entries(*arguments)
+        return [msgspec.structs.replace(each, profile=each.one) if isinstance(each, Unite) else each for each in found]
+
+    monkeypatch.setattr(routing.Router, "touchpoint", touchpoint)
     monkeypatch.setattr(identity, "_unite", unite)
 
 
