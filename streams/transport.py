@@ -271,12 +271,12 @@ class FetchThread(driver.AIOKafkaConsumerThread):
                 self.lost[tp] = offset
                 self.hold([tp])
             return []
-        batches = []
+        batches, assigned = [], consumer.assignment()
         for tp, records in fetched.items():
             # No await since the records were taken: the epoch is theirs. What a held one brings belongs to no task.
             if records and tp in self.opened:
                 self.numbers[tp] += 1
-                end = consumer.last_stable_offset(tp) or 0
+                end = (consumer.last_stable_offset(tp) or 0) if tp in assigned else 0
                 batches.append(Batch(tp, self.epochs[tp], self.numbers[tp], records, end))
         return batches
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 
-from streams.inbox import Inbox
+from streams.inbox import BACKLOG, Inbox
 from streams.transport import Batch, FetchThread
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ class FakeConsumer:
     def assignment(self) -> set[TopicPartition]:
         """Return one partition."""
         return {TP}
+
+    def last_stable_offset(self, _: TopicPartition) -> None:
+        """Return nothing: no broker has said it."""
 
     def seek(self, _: TopicPartition, offset: int) -> None:
         """Note the offset."""
@@ -133,3 +136,19 @@ def test_an_inbox_keeps_what_comes_before_its_epoch_is_announced() -> None:
     inbox.begin(2)
     inbox.put(Batch(TP, 2, 2, records(7, 1)))
     assert [record.offset for record in inbox.take(10)] == [5, 6, 7]
+
+
+def test_an_inbox_tells_of_a_backlog_beyond_the_last_fetch() -> None:
+    """More comes while much of the log lies beyond it, until that is fetched, or sought elsewhere."""
+    inbox = Inbox()
+    inbox.begin(1)
+    inbox.put(Batch(TP, 1, 1, records(0, 5), BACKLOG + 5))
+    assert inbox.more_comes(60) is True
+    assert inbox.more_comes(0) is False
+    inbox.put(Batch(TP, 1, 2, records(5, 5), BACKLOG + 5))
+    assert inbox.more_comes(60) is False
+    inbox.put(Batch(TP, 1, 3, records(10, 5), 3 * BACKLOG))
+    inbox.begin(2)
+    assert inbox.more_comes(60) is False
+    inbox.put(Batch(TP, 2, 1, records(10, 5)))  # where the log ends is not known
+    assert inbox.more_comes(60) is False
