@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +29,17 @@ Until = Annotated[
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Whence a command has the journal: touchpoints in a file when `events` names one, else a running installation."""
+
+    events: Events = None
+    definitions: DefinitionsOption = Path("seeds")
+    until: Until = None
+    bootstrap: Bootstrap = None
+    prefix: Prefix = None
+
+
 ENDS = "time ends here, at the last touchpoint; --until lets it pass"
 
 
@@ -37,19 +49,16 @@ def register(app: typer.Typer) -> None:
     command(app)(consent)
 
 
-def explain(  # noqa: PLR0913, PLR0917 - a parameter for each flag
+def explain(
     customer: Customer,
     at: At = None,
     journey: Annotated[
         str | None, typer.Option("--journey", help="only this one, and why it was not entered or did not go on")
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="say what would have changed each verdict")] = False,  # noqa: FBT002 - an option, named where it is used
-    events: Events = None,
-    definitions: DefinitionsOption = Path("seeds"),
-    until: Until = None,
-    bootstrap: Bootstrap = None,
-    prefix: Prefix = None,
-    json: Json = False,  # noqa: FBT002 - an option, named where it is used
+    *,
+    source: Source,
+    json: Json = False,
 ) -> None:
     """Tell a customer's story: what was decided, by which rule.
 
@@ -65,34 +74,21 @@ def explain(  # noqa: PLR0913, PLR0917 - a parameter for each flag
     from streams.explain import explain as explain_story  # noqa: PLC0415 - only this command needs it
     from streams.tell import tell  # noqa: PLC0415 - as above
 
-    then = moment_of("--at", at)
-    journal, count, library, kinds = journal_of(events, definitions, until or at, bootstrap, prefix)
+    journal, count, library, name, then = asked(customer, at, source)
     known = sorted({name for name, _ in library.journeys})
     if journey is not None and journey not in known:
         raise UsageError(f"there is no journey '{journey}'; {choose(journey, known)}")
-    name = profile_name(customer, kinds)
     story = explain_story(journal, count, library, name, at=then, journey=journey)
     if not story.lines and story.profile is None:
-        raise UsageError(
-            f"nothing is known of {name}{f' at {at}' if at else ''}; is that the id its touchpoints carry?"
-        )
+        raise unknown(name, at)
     if json:
         for line in story.lines:
             emit(line)
     else:
-        tell(story, name, out, verbose=verbose, ends=ENDS if events is not None and not (until or at) else "")
+        tell(story, name, out, verbose=verbose, ends="" if source.events is None or source.until or at else ENDS)
 
 
-def consent(  # noqa: PLR0913, PLR0917 - a parameter for each flag
-    customer: Customer,
-    at: At = None,
-    events: Events = None,
-    definitions: DefinitionsOption = Path("seeds"),
-    until: Until = None,
-    bootstrap: Bootstrap = None,
-    prefix: Prefix = None,
-    json: Json = False,  # noqa: FBT002 - an option, named where it is used
-) -> None:
+def consent(customer: Customer, at: At = None, *, source: Source, json: Json = False) -> None:
     """What a customer agreed to: who said what, when and where.
 
     Each purpose with its basis, whether it is allowed, and the words on it; whether contact is forbidden; each address
@@ -105,14 +101,10 @@ def consent(  # noqa: PLR0913, PLR0917 - a parameter for each flag
     from streams import consentview  # noqa: PLC0415 - only this command needs it
     from streams.explain import explain as explain_story  # noqa: PLC0415 - as above
 
-    then = moment_of("--at", at)
-    journal, count, library, kinds = journal_of(events, definitions, until or at, bootstrap, prefix)
-    name = profile_name(customer, kinds)
+    journal, count, library, name, then = asked(customer, at, source)
     story = explain_story(journal, count, library, name, at=then)
     if story.profile is None:
-        raise UsageError(
-            f"nothing is known of {name}{f' at {at}' if at else ''}; is that the id its touchpoints carry?"
-        )
+        raise unknown(name, at)
     found = consentview.agreed(story, story.profile)
     if json:
         emit(found)
@@ -120,25 +112,28 @@ def consent(  # noqa: PLR0913, PLR0917 - a parameter for each flag
         consentview.tell(story, found, out)
 
 
-def profile_name(customer: str, kinds: Collection[str]) -> str:
-    """The profile kind:id of what a person wrote: a customer's id, or kind:id."""
-    return customer if ":" in customer and customer.partition(":")[0] in kinds else f"customer:{customer}"
+def asked(customer: str, at: str | None, source: Source) -> tuple[Journal, int, Library, str, int | None]:
+    """A journal with its count of partitions, the definitions, the profile kind:id and the moment (ms) asked for."""
+    then = moment_of("--at", at)
+    journal, count, library, kinds = _read(source, at)
+    named = ":" in customer and customer.partition(":")[0] in kinds
+    return journal, count, library, customer if named else f"customer:{customer}", then
 
 
-def journal_of(
-    events: str | None, definitions: Path, until: str | None, bootstrap: str | None, prefix: str | None
-) -> tuple[Journal, int, Library, Collection[str]]:
-    """A journal with its count of partitions, the definitions and the kinds of identifiers.
+def unknown(name: str, at: str | None = None) -> UsageError:
+    """Says that there is no such profile, or was none at a moment."""
+    return UsageError(f"nothing is known of {name}{f' at {at}' if at else ''}; is that the id its touchpoints carry?")
 
-    Of touchpoints in a file when `events` names one, else of a running installation.
-    """
-    if events is not None:
-        library = library_of(definitions)
-        simulator = play(events, library, moment_of("--until", until))
+
+def _read(source: Source, at: str | None) -> tuple[Journal, int, Library, Collection[str]]:
+    """A journal with its count of partitions, the definitions and the kinds of identifiers."""
+    if source.events is not None:
+        library = library_of(source.definitions)
+        simulator = play(source.events, library, moment_of("--until", source.until or at))
         journal: Journal = {index: list(enumerate(entries)) for index, entries in enumerate(simulator.journal)}
         return journal, simulator.count, library, DEFAULT_KINDS
     from streams.commands_kafka import read_journal, read_library, settings_of  # noqa: PLC0415 - needs Kafka's client
 
-    settings = settings_of(bootstrap=bootstrap, prefix=prefix)
+    settings = settings_of(bootstrap=source.bootstrap, prefix=source.prefix)
     journal, count = read_journal(settings)
     return journal, count, read_library(settings), settings.identifier_kinds

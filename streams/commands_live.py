@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,6 +33,17 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="only show what would ch
 By = Annotated[str | None, typer.Option("--by", help="who wants it", show_default="the user of this system")]
 Why = Annotated[str, typer.Option("--why", help="why, for the audit")]
 Scope = Annotated[str, typer.Argument(help="marketing, journey/<name> or offer/<name>")]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to stop or to go on, and who wants it."""
+
+    scope: Scope
+    why: Why = ""
+    by: By = None
+    bootstrap: Bootstrap = None
+    prefix: Prefix = None
 
 
 def register(app: typer.Typer) -> None:
@@ -281,14 +293,7 @@ def _earlier(published: Published, subject: str, to: int | None, moved: dict[str
     return loaded_of(kind, model.model_copy(update=more)), wanted
 
 
-def stop(
-    scope: Scope,
-    why: Why = "",
-    by: By = None,
-    bootstrap: Bootstrap = None,
-    prefix: Prefix = None,
-    json: Json = False,  # noqa: FBT002 - an option, named where it is used
-) -> None:
+def stop(*, order: Order, json: Json = False) -> None:
     """Stop all marketing, a journey or an offer, at once.
 
     Sinks deliver nothing of it any more, not what waits in their queues either, which is withdrawn; the engine refuses
@@ -298,39 +303,31 @@ def stop(
     Example: polku stop marketing --why "wrong prices in the mails"
     Example: polku stop journey/onboarding --why "under review"
     """
-    _say(scope, stopped=True, why=why, by=by, bootstrap=bootstrap, prefix=prefix, json=json)
+    _say(order, stopped=True, json=json)
 
 
-def resume(
-    scope: Scope,
-    why: Why = "",
-    by: By = None,
-    bootstrap: Bootstrap = None,
-    prefix: Prefix = None,
-    json: Json = False,  # noqa: FBT002 - an option, named where it is used
-) -> None:
+def resume(*, order: Order, json: Json = False) -> None:
     """End a stop.
 
     What was withdrawn or refused meanwhile is not made up for; banners are shown again.
 
     Example: polku resume marketing --why "prices are right again"
     """
-    _say(scope, stopped=False, why=why, by=by, bootstrap=bootstrap, prefix=prefix, json=json)
+    _say(order, stopped=False, json=json)
 
 
-def _say(
-    scope: str, *, stopped: bool, why: str, by: str | None, bootstrap: str | None, prefix: str | None, json: bool
-) -> None:
+def _say(order: Order, *, stopped: bool, json: bool) -> None:
     from schemas.control import Control  # noqa: PLC0415 - as above
     from streams import definitionlog, stopping  # noqa: PLC0415 - as above
     from streams.commands_kafka import settings_of  # noqa: PLC0415 - as above
 
-    settings = settings_of(bootstrap=bootstrap, prefix=prefix)
+    settings, scope = settings_of(bootstrap=order.bootstrap, prefix=order.prefix), order.scope
     published = definitionlog.read_published(settings)
     named = stopping.scope_of(scope, published)
     before = published.stops.get(named)
     at = definitionlog.later(before.at if before is not None else 0)
-    word = Control(scope=named, stopped=stopped, at=at, by=_user() if by is None else by, why=why)
+    by = _user() if order.by is None else order.by
+    word = Control(scope=named, stopped=stopped, at=at, by=by, why=order.why)
     said = stopping.say(settings, published, word)
     if json:
         emit(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from schemas.journey import SCORE
-from streams.commands_definitions import Bootstrap, DefinitionsOption, Json, Prefix, moment_of
-from streams.commands_explain import At, Customer, Events, Until, journal_of, profile_name
+from streams.commands_definitions import Json
+from streams.commands_explain import At, Customer, Source, asked, unknown
 from streams.engine.arbitration import number
 from streams.engine.moment import Moment
 from streams.engine.parameters import filled
@@ -28,16 +27,13 @@ def register(app: typer.Typer) -> None:
     command(app, "next")(next_action)
 
 
-def next_action(  # noqa: PLR0913, PLR0917 - a parameter for each flag
+def next_action(
     customer: Customer,
     place: Annotated[str, typer.Option("--place", help="where it would be made, as offers name it")],
     at: At = None,
-    events: Events = None,
-    definitions: DefinitionsOption = Path("seeds"),
-    until: Until = None,
-    bootstrap: Bootstrap = None,
-    prefix: Prefix = None,
-    json: Json = False,  # noqa: FBT002 - an option, named where it is used
+    *,
+    source: Source,
+    json: Json = False,
 ) -> None:
     """Name the next best action for a customer in a place.
 
@@ -50,14 +46,12 @@ def next_action(  # noqa: PLR0913, PLR0917 - a parameter for each flag
     """
     from streams.nextbest import next_best  # noqa: PLC0415 - only this command needs it
 
-    then = moment_of("--at", at)
-    journal, count, library, kinds = journal_of(events, definitions, until or at, bootstrap, prefix)
-    name = profile_name(customer, kinds)
+    journal, count, library, name, then = asked(customer, at, source)
     found = next_best(journal, count, library, name, place, then)
     if place not in found.rules.places:
         raise UsageError(f"no offer in force has the place '{place}'; {choose(place, found.rules.places)}")
     if found.profile is None:
-        raise UsageError(f"nothing is known of {name}; is that the id its touchpoints carry?")
+        raise unknown(name)
     if json:
         for row in _rows(found):
             emit(row)

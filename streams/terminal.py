@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import is_dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
@@ -25,14 +27,43 @@ class UsageError(Exception):
 
 
 def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add a function to a program; its docstring is the help, in which each example keeps its line."""
+    """Add a function to a program; its docstring is the help, in which each example keeps its line.
+
+    Of a dataclass that the function takes, each field is an argument or option in its place.
+    """
 
     def add(function: Callable[..., None]) -> Callable[..., None]:
         # A lone backspace keeps a paragraph's lines as they are.
         told = inspect.cleandoc(function.__doc__ or "").replace("\n\nExample:", "\n\n\b\nExample:")
-        return app.command(name, help=told)(function)
+        return app.command(name, help=told)(_spread(function))
 
     return add
+
+
+def _spread(function: Callable[..., None]) -> Callable[..., None]:
+    signature = inspect.signature(function, eval_str=True)
+    fields = {
+        name: inspect.signature(each.annotation, eval_str=True).parameters
+        for name, each in signature.parameters.items()
+        if isinstance(each.annotation, type) and is_dataclass(each.annotation)
+    }
+    if not fields:
+        return function
+
+    @functools.wraps(function)
+    def called(**given: Any) -> None:
+        for name, parts in fields.items():
+            given[name] = signature.parameters[name].annotation(**{part: given.pop(part) for part in parts})
+        function(**given)
+
+    spread = [
+        part.replace(kind=each.kind)
+        for name, each in signature.parameters.items()
+        for part in (fields[name].values() if name in fields else (each,))
+    ]
+    called.__dict__["__signature__"] = signature.replace(parameters=spread)
+    called.__annotations__ = {part.name: part.annotation for part in spread}
+    return called
 
 
 def emit(row: Any) -> None:

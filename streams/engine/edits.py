@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from schemas.decision import Decision
 from streams.engine import journeys
 from streams.engine.ids import uuid5
 from streams.engine.profile import Instance, Profile
 from streams.engine.rules import CompiledJourney, Rules, Stage
 from streams.engine.step import Step, Transition
+from streams.engine.verdicts import Verdict, decide_instance
 
 
 class Move(NamedTuple):
@@ -110,21 +110,5 @@ def tell(profile: Profile, found: Move, now: int, step: Step) -> None:
         )
         step.add("transitions", effect)
         return
-    step.add(
-        "decisions",
-        Decision(
-            decision_id=uuid5("decision", instance.id, "edit", found.version),
-            profile=profile.id,
-            customer=profile.customer,
-            verdict="pinned",
-            gate="edit",
-            reason="stage-not-mapped",
-            at=now,
-            journey=instance.journey,
-            journey_version=instance.version,
-            instance_id=instance.id,
-            stage=instance.stage,
-            value=found.stage,
-            bound=f"version {found.version}",
-        ),
-    )
+    verdict = Verdict("pinned", "edit", "stage-not-mapped", found.stage, f"version {found.version}")
+    decide_instance(profile, instance, verdict, now, step, uuid5("decision", instance.id, "edit", found.version))

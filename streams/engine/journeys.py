@@ -24,6 +24,7 @@ from streams.engine.rules import ALWAYS, NEVER, CompiledJourney, Concern, Entran
 from streams.engine.soon import Soon
 from streams.engine.step import Step, Transition
 from streams.engine.trace import ENTER, Barred
+from streams.engine.verdicts import Verdict, decide_instance
 
 # The step budget: what one instance may do within one entry of the journal. One that exceeds it is in a loop and ends,
 # with a decision that says so; the profile's other instances, and other profiles, go on.
@@ -377,28 +378,11 @@ def _move(journey: CompiledJourney, instance: Instance, to: str, moment: Moment,
 
 def _exceed(instance: Instance, moment: Moment, most: int, what: str) -> None:
     """End an instance that exceeded the step budget, and say so."""
-    profile = moment.profile
     event_id = moment.event.event_id if moment.event is not None else None
     _end_by(instance, STEP_BUDGET, moment)
-    moment.step.add(
-        "decisions",
-        Decision(
-            decision_id=uuid5("decision", instance.id, STEP_BUDGET),
-            profile=profile.id,
-            customer=profile.customer,
-            verdict="ended",
-            gate="limits",
-            reason=STEP_BUDGET,
-            at=moment.now,
-            journey=instance.journey,
-            journey_version=instance.version,
-            instance_id=instance.id,
-            stage=instance.stage,
-            event_id=event_id,
-            value=f"more than {most} {what}",
-            bound=str(most),
-        ),
-    )
+    verdict = Verdict("ended", "limits", STEP_BUDGET, f"more than {most} {what}", str(most))
+    name = uuid5("decision", instance.id, STEP_BUDGET)
+    decide_instance(moment.profile, instance, verdict, moment.now, moment.step, name, event_id)
 
 
 def _arrive(stage: Stage, instance: Instance, moment: Moment) -> str | None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from schemas.decision import Decision
 from streams.engine import cases, consents, contacts, edits, gates, holds, journeys, timing, waiting
 from streams.engine.bounds import bound_merged, trait_rank
 from streams.engine.ids import uuid5
 from streams.engine.profile import RECENT_EVENTS, Case, Contact, Instance, Profile
 from streams.engine.rules import ALWAYS, NEVER, Rules
 from streams.engine.step import Step
+from streams.engine.verdicts import Verdict, decide_instance
 from streams.engine.windows import unite_series
 
 FOREVER = 2**63  # later than any moment
@@ -139,23 +139,8 @@ def _instances(profile: Profile, other: Profile, rules: Rules, now: int) -> list
 
 
 def _end_loser(profile: Profile, loser: Instance, winner: Instance, now: int, step: Step) -> None:
-    step.add(
-        "decisions",
-        Decision(
-            decision_id=uuid5("decision", loser.id, "merged", winner.id),
-            profile=profile.id,
-            customer=profile.customer,
-            verdict="merged",
-            gate="merge",
-            reason="another-instance-stays",
-            at=now,
-            journey=loser.journey,
-            journey_version=loser.version,
-            instance_id=loser.id,
-            stage=loser.stage,
-            value=winner.id,
-        ),
-    )
+    verdict = Verdict("merged", "merge", "another-instance-stays", winner.id)
+    decide_instance(profile, loser, verdict, now, step, uuid5("decision", loser.id, "merged", winner.id))
     journeys.end(loser, "merged", profile, now, step)
 
 

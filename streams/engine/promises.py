@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from schemas.decision import Decision
 from streams.engine.calendar import delay, working_after
 from streams.engine.conditions import Absent, Scope, compile_parameter
 from streams.engine.ids import uuid5
 from streams.engine.profile import Instance, Profile, Promise
 from streams.engine.timing import clock_of
+from streams.engine.verdicts import Verdict, decide_instance
 
 if TYPE_CHECKING:
     from schemas.journey import Terms
@@ -132,25 +132,9 @@ def _decide(
 ) -> None:
     name, verdict = became
     promise = instance.promises[name]
-    step.add(
-        "decisions",
-        Decision(
-            decision_id=uuid5("decision", instance.id, "promise", name, promise.number, verdict),
-            profile=profile.id,
-            customer=profile.customer,
-            verdict=verdict,
-            gate="promise",
-            reason=name,
-            at=now,
-            journey=instance.journey,
-            journey_version=instance.version,
-            instance_id=instance.id,
-            stage=instance.stage,
-            event_id=event_id,
-            value=promise.owner or None,
-            bound=_moment(promise.due) if promise.due else None,
-        ),
-    )
+    said = Verdict(verdict, "promise", name, promise.owner, _moment(promise.due) if promise.due else "")
+    key = uuid5("decision", instance.id, "promise", name, promise.number, verdict)
+    decide_instance(profile, instance, said, now, step, key, event_id)
 
 
 def _moment(time: int) -> str:

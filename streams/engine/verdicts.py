@@ -48,7 +48,7 @@ class Proposed:
 
 
 class Verdict(NamedTuple):
-    """A gate's objection: `verdict` is held or refused; what is held waits `until` (ms), or for a hold to end (0)."""
+    """What a gate says: an action it objects to is held, `until` (ms) or for a hold to end (0), or refused."""
 
     verdict: str
     gate: str
@@ -83,5 +83,30 @@ def decide(profile: Profile, proposed: Proposed, verdict: Verdict, now: int, ste
             value=verdict.value or None,
             bound=verdict.bound or None,
             offer=proposed.offer,
+        ),
+    )
+
+
+def decide_instance(
+    profile: Profile, instance: Instance, verdict: Verdict, now: int, step: Step, name: str, event_id: str | None = None
+) -> None:
+    """Publish the verdict on an instance, as the decision with the id `name`."""
+    step.add(
+        "decisions",
+        Decision(
+            decision_id=name,
+            profile=profile.id,
+            customer=profile.customer,
+            verdict=verdict.verdict,
+            gate=verdict.gate,
+            reason=verdict.reason,
+            at=now,
+            journey=instance.journey,
+            journey_version=instance.version,
+            instance_id=instance.id,
+            stage=instance.stage,
+            event_id=event_id,
+            value=verdict.value or None,
+            bound=verdict.bound or None,
         ),
     )
