@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from streams.engine.cel_signatures import COUNTERS
@@ -19,6 +20,7 @@ MAX_WINDOW: Final = 366 * DAY
 # How long each lasts at most, with a change of the clock and of the customer's zone within it.
 CALENDAR: Final = {"day": 3 * DAY, "week": 9 * DAY, "month": 33 * DAY, "year": 368 * DAY}
 MAX_PROPERTY: Final = 200  # characters of a property's name
+BETWEEN: Final = "\x1f"  # the two names of a series of one property by another, so none of them has it
 _ROLLING = re.compile(r"[1-9][0-9]{0,5}[smhdw]")
 _KIND = re.compile(r"[a-z][a-z0-9_.-]{0,199}")
 _WORDY = re.compile(r"(?:the )?(?:last |past )?([1-9][0-9]{0,5}) *([smhdw])[a-z]*")
@@ -28,7 +30,8 @@ class Window(NamedTuple):
     """What is made (`count`, `sum`, `min`, `max`, `last`) of a property of the events of a type, over which time.
 
     Rolling: `length` ms up to now, `unit` empty. Calendar: the `unit` that now lies in, `length` the longest it can be.
-    A count is of events, and its `name` empty.
+    A count is of events, and its `name` empty. `by`: only events count whose property of this name equals what the call
+    says last; empty where all count.
     """
 
     what: str
@@ -36,6 +39,7 @@ class Window(NamedTuple):
     name: str
     length: int
     unit: str
+    by: str = ""
 
 
 class Asked(NamedTuple):
@@ -83,15 +87,23 @@ def read_window(node: Call, kinds: frozenset[str] | None = None) -> Window:
         raise ExpressionError(
             f"profile has no method {node.name!r}; it has {listed}", node.column, suggest(node.name, known)
         )
-    counting = node.name == "count"
-    usage = f'profile.{node.name}("event_type", {"" if counting else chr(34) + "property" + chr(34) + ", "}"7d")'
-    if len(node.arguments) != 3 - counting:
+    counting, given = node.name == "count", len(node.arguments)
+    plain = 2 if counting else 3
+    usage = _usage(node.name, filtered=given > plain)
+    if given not in (plain, plain + 2):
         takes = "an event type and a window" if counting else "an event type, a property and a window"
+        more = ", and to look at some events only a property and its value" if given > plain else ""
         raise ExpressionError(
-            f"profile.{node.name}() takes {takes}, not {len(node.arguments)} arguments; write {usage}", node.column
+            f"profile.{node.name}() takes {takes}{more}, not {given} arguments; write {usage}", node.column
         )
-    words = literals(node, usage)
-    kind, name, text = words[0], "" if counting else words[1], words[-1]
+    if given > plain and node.name == "last":
+        raise ExpressionError(
+            "profile.last() looks at all events of a type, because the newest value alone is kept; "
+            f"write {_usage('last', filtered=False)}, or take count, sum, min or max",
+            start(node.arguments[plain]),
+        )
+    words = literals(replace(node, arguments=node.arguments[: plain + (given > plain)]), usage)
+    kind, name, text, by = words[0], "" if counting else words[1], words[plain - 1], (*words, "")[plain]
     if kinds is not None and kind not in kinds:
         raise ExpressionError(
             f"no event has the type {kind!r}; use a type that is declared",
@@ -104,12 +116,20 @@ def read_window(node: Call, kinds: frozenset[str] | None = None) -> Window:
             node.arguments[0].column,
             kind.lower() if _KIND.fullmatch(kind.lower()) else None,
         )
-    if not counting and not 1 <= len(name) <= MAX_PROPERTY:
-        raise ExpressionError(
-            f"a property's name has 1 to {MAX_PROPERTY} characters; write {usage}", node.arguments[1].column
-        )
-    length, unit = _span(text, node.arguments[-1].column)
-    return Window(node.name, kind, name, length, unit)
+    for place in range(1, len(words)):
+        if place != plain - 1 and (not 1 <= len(words[place]) <= MAX_PROPERTY or BETWEEN in words[place]):
+            raise ExpressionError(
+                f"a property's name has 1 to {MAX_PROPERTY} characters, and no separator U+001F; write {usage}",
+                node.arguments[place].column,
+            )
+    length, unit = _span(text, node.arguments[plain - 1].column)
+    return Window(node.name, kind, name, length, unit, by)
+
+
+def _usage(what: str, *, filtered: bool) -> str:
+    amount = "" if what == "count" else '"property", '
+    one = ', "category", event.category' if filtered else ""
+    return f'profile.{what}("event_type", {amount}"7d"{one})'
 
 
 def _span(text: str, column: int) -> tuple[int, str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from streams.engine.cel_asking import is_window, literals, read_window
-from streams.engine.cel_context import RANKING, Context, Frame, weight
+from streams.engine.cel_context import MATCHING, RANKING, Context, Frame, weight
 from streams.engine.cel_functions import (
     contains,
     ends_with,
@@ -251,8 +251,7 @@ class _Compiler:
         if node.target is None:
             return self.function(node)
         if is_window(node):
-            window = read_window(node)
-            return lambda context: context.window(window)
+            return self.window(node)
         if isinstance(node.target, Name) and node.name == "count":
             return self.count(node, node.target.name)
         target = self.compile(node.target)
@@ -267,6 +266,21 @@ class _Compiler:
             if shape is not None:
                 return shape
         return self.binary(_TEXT[node.name], target, argument, linear=True)
+
+    def window(self, node: Call) -> Closure:
+        window = read_window(node)
+        if not window.by:
+            return lambda context: context.window(window)
+        wanted = self.compile(node.arguments[-1])
+        inside = self.inside
+
+        def of_one_value(context: Any) -> Any:
+            value = wanted(context)
+            if inside:
+                context.spend(MATCHING + weight(value))
+            return context.window(window, value)
+
+        return of_one_value
 
     def count(self, node: Call, root: str) -> Closure:
         kind = self.compile(node.arguments[0]) if node.arguments else self.constant(None)

@@ -12,6 +12,7 @@ from streams.engine.cel_values import Absent
 
 MAX_STEPS: Final = 10_000  # of one evaluation; a step is an element, 8 nodes of a condition on it, or 256 characters
 RANKING: Final = 1000  # steps that it takes to rank the offers of a place
+MATCHING: Final = 25  # and to look through a full series for the events of one value
 
 
 class Traits(Protocol):
@@ -70,8 +71,8 @@ class Context(Protocol):
     def entrant(self) -> str:
         """The profile, kind:id, that entered the journey, or would."""
 
-    def window(self, window: Window, /) -> Any:
-        """What the profile's series give over a window. Raises Absent."""
+    def window(self, window: Window, wanted: Any = None, /) -> Any:
+        """What the profile's series give over a window; `wanted`: the value of its `by`. Raises Absent."""
 
     def zone(self) -> ZoneInfo:
         """The customer's time zone."""
@@ -121,7 +122,7 @@ class Frame:
         self.best: Callable[[str], dict[str, Any]] = context.best
         self.case: Callable[[str, str], Any] = context.case
         self.entrant = context.entrant
-        self.window: Callable[[Window], Any] = context.window
+        self.window: Callable[..., Any] = context.window
         self.zone: Callable[[], ZoneInfo] = context.zone
         self.elements: list[Any] = [None] * depth
         self.steps = MAX_STEPS

@@ -495,7 +495,17 @@ class _Checker:
         self.type_of(target)
 
     def window(self, node: Call) -> Type:
-        return WINDOW_TYPES[read_window(node, self.scope.event_types).what]
+        window = read_window(node, self.scope.event_types)
+        if window.by:
+            value = node.arguments[-1]
+            kind = self.type_of(value)
+            if kind not in (Type.STRING, Type.INT, Type.DOUBLE, Type.BOOL, Type.DYN):
+                way = "convert it, with string()" if kind in (Type.TIMESTAMP, Type.DURATION) else "name a part of it"
+                raise ExpressionError(
+                    f"a property is compared with a text, a number, true or false, this is {_a(kind)}; {way}",
+                    start(value),
+                )
+        return WINDOW_TYPES[window.what]
 
     def count(self, node: Call, root: str) -> Type:
         if root == "journey":

@@ -154,8 +154,10 @@ def _named(node: Node) -> Iterator[Node]:
     match node:
         case Field():
             yield node
-        case Call(target=Name(name=name)) if name in ROOTS:
+        case Call(target=Name(name=name), arguments=arguments) if name in ROOTS:
             yield node
+            for argument in arguments:
+                yield from _named(argument)
         case Call(target=None, name=name) if name in ("split", "open", "case"):
             yield node
         case Name(name="now") | Call(target=Name(name="now")):

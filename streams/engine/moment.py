@@ -107,9 +107,9 @@ class Moment:
         """The profile that entered the journey, whatever it has become part of since; or that may enter now."""
         return self.instance.profile if self.instance is not None else self.profile.id
 
-    def window(self, window: Window) -> Any:
-        """What the profile's series give over a window."""
-        return windows.value(self.profile, window, self.now, self.rules.policy.time_zone)
+    def window(self, window: Window, wanted: Any = None) -> Any:
+        """What the profile's series give over a window, `wanted` being the value of its `by`."""
+        return windows.value(self.profile, window, self.now, self.rules.policy.time_zone, wanted)
 
     def zone(self) -> ZoneInfo:
         """The customer's time zone."""

@@ -213,7 +213,7 @@ class Profile(msgspec.Struct, array_like=True):
     steps: dict[str, int] = {}
     # Cases of the policy, by kind/number.
     dossiers: dict[str, Dossier] = {}
-    # What windows look at, by event type and property (streams.engine.windows).
+    # What windows look at, by event type and property, or two of them (streams.engine.windows).
     series: dict[str, dict[str, bytes]] = {}
     latest: dict[str, dict[str, Latest]] = {}
     # Words on purposes and on contact that newer ones took the place of, the newest first.

@@ -48,6 +48,7 @@ class Seen:
     profile_counts: dict[str | None, int] = field(default_factory=dict)
     cases: dict[str, dict[str, Any]] = field(default_factory=dict)
     windows: dict[Window, Any] = field(default_factory=dict)
+    matched: dict[tuple[Window, Any], Any] = field(default_factory=dict)
     time_zone: str = "Europe/Helsinki"
     offers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -80,8 +81,10 @@ class Seen:
         """Who entered."""
         return self.profile_id
 
-    def window(self, window: Window) -> Any:
+    def window(self, window: Window, wanted: Any = None) -> Any:
         """What the series give."""
+        if window.by:
+            return self.matched.get((window, wanted), 0)
         if window not in self.windows:
             raise Absent(window.name)
         return self.windows[window]

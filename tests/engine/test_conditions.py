@@ -43,6 +43,7 @@ SEEN = Seen(
         Window("count", "page_viewed", "", 7 * 86_400_000, ""): 4,
         Window("sum", "paid", "amount", CALENDAR["month"], "month"): 12.5,
     },
+    matched={(Window("count", "paid", "", 7 * 86_400_000, "", "sku"), "b"): 3},
 )
 ANY = Scope(links=True, journey="hello", splits={"greeting": {"plain": 10, "warm": 90}})
 ABSENT = object()
@@ -201,6 +202,10 @@ VALUES: list[tuple[str, Any]] = [
     ("profile.count('page_viewed', '7d') >= 4", True),
     ("profile.sum('paid', 'amount', 'this month') + 1", 13.5),
     ("profile.min('paid', 'amount', '24h')", ABSENT),
+    ("profile.count('paid', '7d', 'sku', 'b') >= 3", True),
+    ("profile.count('paid', '7d', 'sku', event.items[1].sku)", 3),
+    ("profile.count('paid', '7d', 'sku', event.missing) >= 0", ABSENT),
+    ("event.items.exists(i, profile.count('paid', '7d', 'sku', i.sku) >= 3)", True),
     ("event.items.exists(i, i.price < profile.sum('paid', 'amount', 'this month'))", True),
     # splits
     ("split('greeting')", "warm"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import product
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from streams.engine import windows
 from streams.engine.cel_asking import Window, read_window
 from streams.engine.cel_syntax import parse
 from streams.engine.cel_tree import Call
+from streams.engine.cel_values import equal
 from streams.engine.conditions import Absent
 from streams.engine.ids import digest
 from streams.engine.profile import FORMAT, Latest, Profile, content, decode, encode, remember
@@ -69,6 +71,21 @@ VALUES = [
     ('count("never_seen", "366d")', 0),
     ('sum("paid", "nothing", "2d")', 0),
     ('last("paid", "nothing", "2d")', ABSENT),
+    ('count("paid", "2d", "shop", "a")', 1),  # the third payment is of no shop
+    ('count("paid", "24h", "shop", "a")', 0),
+    ('count("paid", "2d", "shop", "c")', 0),
+    ('count("paid", "2d", "shop", event.place)', 1),
+    ('count("paid", "2d", "shop", "")', 0),
+    ('count("paid", "this day", "shop", "b")', 1),
+    ('sum("paid", "amount", "2d", "shop", "b")', 5),
+    ('sum("paid", "amount", "2d", "shop", "c")', 0),
+    ('min("paid", "amount", "2d", "shop", "a")', 10),
+    ('max("paid", "amount", "2d", "shop", "c")', ABSENT),
+    ('count("paid", "2d", "amount", 5.0)', 1),
+    ('sum("paid", "amount", "2d", "amount", 10)', 10),
+    ('count("paid", "2d", "shop", event.nothing)', ABSENT),
+    ('count("paid", "2d", "shop", traits.nothing)', ABSENT),
+    ('count("paid", "2d", "shop", event.places)', ABSENT),
 ]
 
 
@@ -80,7 +97,7 @@ def test_what_each_gives(text: str, value: Any) -> None:
     shop.see("paid", -DAY, amount=10, shop="a")
     shop.see("paid", -2 * HOUR, amount=5, shop="b")
     shop.see("paid", -MINUTE, amount=2.5)
-    assert told(shop, 0) == [value]
+    assert told(shop, 0, place="b", places=["b"]) == [value]
 
 
 def test_an_event_counts_for_exactly_as_long_as_the_window_is() -> None:
@@ -129,6 +146,57 @@ def test_what_is_no_number_is_not_added_up() -> None:
     assert told(shop, 3 * MINUTE) == [float(2**63), 10, 2**63 - 1, float(2**63)]
 
 
+SAME = [
+    (1, 1.0, True),
+    (0, -0.0, True),
+    (2.5, 2.5, True),
+    (2**53, float(2**53), True),
+    (2**53 + 1, float(2**53), False),
+    (1, True, False),
+    (0, False, False),
+    (1, "1", False),
+    ("true", True, False),
+    ("a", "A", False),
+    ("", "", True),
+    ("\u00e4", "\u00e4", True),
+    (10**400, 10**400, True),
+    (0.1, 0.1 + 2**-56, False),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "same"), SAME)
+def test_values_are_the_same_as_conditions_say(one: Any, other: Any, same: bool) -> None:  # noqa: FBT001
+    """Texts, numbers and truths; a number is the same written either way."""
+    assert equal(one, other) is same
+    assert (windows.sameness(one) == windows.sameness(other)) is same
+
+
+@pytest.mark.parametrize("value", [None, [1], {"a": 1}, float("nan"), float("inf")])
+def test_anything_else_is_the_same_as_nothing(value: Any) -> None:
+    """An event with that is not in the series, and to ask for it is absent."""
+    assert windows.sameness(value) is None
+    shop = Shop(asking('count("paid", "1d", "x", event.x)'))
+    shop.see("hello", 0)
+    shop.see("paid", 1, x=value)
+    assert told(shop, 2, x=value) == [ABSENT]
+    assert shop.profile().series == {}
+
+
+def test_a_condition_on_an_absent_value_is_false_as_a_whole() -> None:
+    """Whichever way it compares."""
+    handlers = [
+        {"when": "paid", "if": f'profile.count("paid", "1d", "shop", event.shop) {compares}', "to": "next"}
+        for compares in ("< 9", ">= 0", "!= 9")
+    ]
+    shop = Shop(journey("asking", {"first": handlers, "next": [{"after": "9d", "end": True}]}))
+    shop.see("hello", 0)
+    shop.see("paid", 1, shop=None)
+    shop.see("paid", 2)
+    assert shop.stage("asking") == "first"
+    shop.see("paid", 3, shop="a")
+    assert shop.stage("asking") == "next"
+
+
 def test_a_sum_beyond_all_numbers_is_absent() -> None:
     """And nothing is raised."""
     shop = Shop(asking('sum("paid", "x", "1d")'))
@@ -136,6 +204,21 @@ def test_a_sum_beyond_all_numbers_is_absent() -> None:
     for at in range(3):
         shop.see("paid", at, x=1.7e308)
     assert told(shop, MINUTE) == [ABSENT]
+
+
+def test_a_series_by_a_property_is_kept_once_for_all_its_values() -> None:
+    """Beside the others, as compact as they are."""
+    texts = ['count("paid", "1h", "shop", "a")', 'count("paid", "2h", "shop", "b")', 'count("paid", "1h")']
+    shop = Shop(asking(*texts, 'sum("paid", "amount", "1d", "shop", "a")', 'max("paid", "amount", "1d", "shop", "b")'))
+    shop.see("hello", 0)
+    for number in range(3):
+        shop.see("paid", number, shop="ab"[number % 2], amount=number)
+    assert {key: len(kept) for key, kept in shop.profile().series["paid"].items()} == {
+        "": 3 * windows.MARK,
+        "\x1fshop": 3 * (windows.MARK + windows.MATCH),
+        "amount\x1fshop": 3 * (windows.VALUE + windows.MATCH),
+    }
+    assert told(shop, 10) == [2, 1, 3, 2, 1]
 
 
 def test_only_what_is_asked_for_is_kept_and_only_as_long() -> None:
@@ -237,6 +320,17 @@ def test_beyond_the_limit_the_oldest_go() -> None:
     assert windows.value(profile, window('min("paid", "x", "30d")'), START + HOUR, "UTC") == 20
 
 
+def test_beyond_the_limit_the_oldest_go_whatever_their_value() -> None:
+    """A series by a property is as long as another, over all values of that."""
+    asked = window('sum("paid", "x", "30d", "shop", "any")')
+    plan, profile = windows.plan([asked]), Profile(FORMAT, "customer:ann")
+    for number in range(windows.MAX_EVENTS + 20):
+        one = event("customer:ann", f"e{number}", "paid", x=1, shop=f"shop {number % 5}")
+        windows.record(profile, one, digest(one.event_id), START + number, plan)
+    assert [len(kept) // 32 for kept in profile.series["paid"].values()] == [windows.MAX_EVENTS]
+    assert windows.value(profile, asked, START + HOUR, "UTC", "shop 3") == windows.MAX_EVENTS / 5
+
+
 def test_beyond_the_limit_of_all_series_the_oldest_go() -> None:
     """Nine full series hold no more than eight, and a state of them fits a message many times."""
     asked = [window(f'sum("paid", "x{number}", "30d")') for number in range(12)]
@@ -265,13 +359,20 @@ def test_last_values_are_bounded() -> None:
 
 # ---- merging, and a second way to count ----------------------------------------------------------------------------
 
-KINDS, NAMES = ("paid", "seen"), ("", "x", "y")
+KINDS, NAMES = ("paid", "seen"), ("", "x", "y", "\x1fy", "x\x1fy")
 TIMES = st.integers(0, 6).map(lambda number: START + number * HOUR)
 DIGESTS = st.integers(0, 12).map(lambda number: digest(f"event-{number}"))
 
 
 def _series(found: list[tuple[int, bytes, float]], name: str) -> bytes:
-    made = {mark: at.to_bytes(8, "big") + mark + (windows._double.pack(x) if name else b"") for at, mark, x in found}
+    value, _, by = name.partition("\x1f")
+    made = {
+        mark: at.to_bytes(8, "big")
+        + mark
+        + (windows._double.pack(x) if value else b"")
+        + (windows.sameness(x) or b"" if by else b"")
+        for at, mark, x in found
+    }
     return b"".join(sorted(made.values()))
 
 
@@ -322,7 +423,10 @@ VALUES_SEEN = [1, 2.5, -3, "x", None]
 ASKED = [
     *(f'{what}("paid", "x", "{span}")' for what in ("sum", "min", "max", "last") for span in ("90m", "2d", "this day")),
     *(f'count("{kind}", "{span}")' for kind in KINDS for span in ("90m", "2d", "this week")),
+    *(f'{what}("paid", "x", "{span}", "y", 1)' for what in ("sum", "min", "max") for span in ("90m", "this day")),
+    *(f'count("{kind}", "{span}", "y", 1)' for kind in KINDS for span in ("90m", "this week")),
 ]
+WANTED = ["a", 1, True, None, "b"]
 
 
 @examples(50)
@@ -331,23 +435,27 @@ def test_each_window_gives_what_a_plain_count_gives(seen: list[tuple[int, str, i
     """Against a list of all that was seen, each event once, looked through from its begin."""
     asked = [window(text) for text in ASKED]
     plan, profile = windows.plan(asked), Profile(FORMAT, "customer:ann")
-    first: dict[tuple[str, int], tuple[int, Any]] = {}
+    first: dict[tuple[str, int], tuple[int, Any, Any]] = {}
     now = START
     for minute, kind, number in sorted(seen):
         now, value = START + minute * MINUTE, VALUES_SEEN[number % len(VALUES_SEEN)]
-        one = event("customer:ann", f"{kind}-{number}", kind, x=value)
+        one = event("customer:ann", f"{kind}-{number}", kind, x=value, y=WANTED[number % len(WANTED)])
         if remember(profile, digest(one.event_id), now):  # as the engine does; a series forgets with its window
             windows.record(profile, one, digest(one.event_id), now, plan)
-        first.setdefault((kind, number), (now, value))
+        first.setdefault((kind, number), (now, value, WANTED[number % len(WANTED)]))
         profile = decode(encode(profile))
     now += later * MINUTE
-    for each in asked:
+    for each, wanted in product(asked, WANTED):
         since = now - each.length + 1
         if each.unit:
             today = datetime.fromtimestamp(now / 1000, UTC).date().toordinal()
             begins = today - (today - 1) % 7 if each.unit == "week" else today
             since = int(datetime.combine(datetime.fromordinal(begins), datetime.min.time(), UTC).timestamp() * 1000)
-        within = [(at, value) for (kind, _), (at, value) in first.items() if kind == each.kind and at >= since]
+        within = [
+            (at, value)
+            for (kind, _), (at, value, y) in first.items()
+            if kind == each.kind and at >= since and (not each.by or (type(y) is type(wanted) and y == wanted))
+        ]
         numbers = [float(value) for _, value in within if isinstance(value, int | float)]
         expected: Any = {
             "count": len(within),
@@ -356,10 +464,12 @@ def test_each_window_gives_what_a_plain_count_gives(seen: list[tuple[int, str, i
             "max": max(numbers, default=ABSENT),
         }.get(each.what, ABSENT)
         try:
-            found = windows.value(profile, each, now, "UTC")
+            found = windows.value(profile, each, now, "UTC", wanted)
         except Absent:
             found = ABSENT
-        if each.what == "last":
+        if each.by and wanted is None:
+            assert found == ABSENT
+        elif each.what == "last":
             usable = [(at, value) for at, value in within if value is not None]
             newest = max((at for at, _ in usable), default=0)
             assert found in [value for at, value in usable if at == newest] or (found == ABSENT and not usable)
