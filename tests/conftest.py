@@ -57,6 +57,8 @@ def kafka_or_missing() -> Iterator[Kafka | KafkaMissing]:
     try:
         yield found
     finally:
+        if isinstance(found, KafkaProcess):
+            found.kill()  # an orderly stop of some thousand partitions takes a minute, for data that is deleted next
         found.stop()
         shutil.rmtree(folder / "data", ignore_errors=True)
 
