@@ -290,7 +290,7 @@ class Generated:
 
     def typed(self) -> str:
         """The source for C: what it uses of others is set by `fastest`."""
-        names = "".join(f"{name} = None\n" for name in sorted(self.namespace) if name not in self._own())
+        names = "".join(f"{name} = None\n" for name in sorted(self.namespace.keys() - self._own()))
         source = _HEADS.sub(lambda head: f"def {head[1]}(bytes b, Py_ssize_t i, {head[2]}):\n{_TYPES}", self.source)
         return f"SOURCE = {self._digest()!r}\n{names}{source}"
 

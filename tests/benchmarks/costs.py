@@ -205,8 +205,10 @@ def backlog(bench: Bench, made: Installation, count: int, events: int) -> dict[s
     settings: dict[str, Any] = {"bootstrap": bench.bootstrap, "prefix": made.prefix, "group": group, **made.settings}
     worker = WorkerProcess(folder, definitions=DEFINITIONS, processes=count, **settings)
 
+    admin = admin_client(bench.bootstrap)
+
     def done() -> tuple[int, bool]:
-        offsets = committed(admin_client(bench.bootstrap), group)
+        offsets = committed(admin, group)
         routed = sum(offset for (topic, _), offset in offsets.items() if topic == worker.topics.touchpoints)
         if routed < events:
             return routed, False

@@ -165,7 +165,7 @@ SAME = [
 
 
 @pytest.mark.parametrize(("one", "other", "same"), SAME)
-def test_values_are_the_same_as_conditions_say(one: Any, other: Any, same: bool) -> None:  # noqa: FBT001
+def test_values_are_the_same_as_conditions_say(one: Any, other: Any, same: bool) -> None:  # noqa: FBT001 - a row
     """Texts, numbers and truths; a number is the same written either way."""
     assert equal(one, other) is same
     assert (windows.sameness(one) == windows.sameness(other)) is same
