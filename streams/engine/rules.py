@@ -449,7 +449,11 @@ Canaries = dict[str, tuple[int, str, int, int]]
 
 
 class Concern(NamedTuple):
-    """What an event of one type may set in motion: journeys, and what is kept or said of the profile itself."""
+    """What an event of one type may set in motion: journeys, and what is kept or said of the profile itself.
+
+    `former` are the journeys of which a version that is not active listens to it: instances are pinned to the version
+    they entered with. `recorded`: windows may look at it.
+    """
 
     listeners: tuple[CompiledJourney, ...]
     former: tuple[str, ...]
@@ -467,12 +471,11 @@ UNDERSTOOD = frozenset({PROFILE_UPDATED, CONSENT_GIVEN, CONSENT_WITHDRAWN, CONTA
 class Rules:
     """What is in force in one journal partition: active journeys by the event types they listen to, offers, the policy.
 
-    `former` names, by type, the journeys of which a version that is not active listens to it: instances are pinned to
-    the version they entered with. `canaries` are the versions that a share of those who enter come into, `follows` the
-    journeys to whose active version instances of earlier ones move. `recorded` are the types that windows may look at,
-    `timed_traits` the traits that timers read. `concerns` is the index of all that by the event's type: a type that is
-    not in it costs an event one look. `places` has the offers by place; while one of them has a capacity, entries must
-    be applied in the order of the journal (`ordered`). `competes` maps a kind of action to what it competes in.
+    `canaries` are the versions that a share of those who enter come into, `follows` the journeys to whose active
+    version instances of earlier ones move. `timed_traits` are the traits that timers read. `concerns` is the index of
+    all that by the event's type: a type that is not in it costs an event one look. `places` has the offers by place;
+    while one of them has a capacity, entries must be applied in the order of the journal (`ordered`). `competes` maps a
+    kind of action to what it competes in.
     """
 
     __slots__ = (
@@ -485,14 +488,12 @@ class Rules:
         "canaries",
         "capacity",
         "caps",
-        "case_types",
         "cases_by_type",
         "competes",
         "concerns",
         "distances",
         "dropping",
         "follows",
-        "former",
         "holding_out",
         "holdouts",
         "holds_by_type",
@@ -502,7 +503,6 @@ class Rules:
         "plan",
         "policy",
         "quiet",
-        "recorded",
         "silence",
         "stops",
         "timed_traits",
@@ -561,7 +561,6 @@ class Rules:
             + [(several(hold.ends), (name, False)) for name, hold in holds]
         )
         self.cases_by_type = case_moves(self.policy)
-        self.case_types = self.holds_by_type.keys() | self.cases_by_type.keys()
         self._former()
         # What a policy, or no journey, has none of costs a proposed action one look.
         self.dropping = any(hold.then == "drop" for _, hold in holds)
@@ -581,7 +580,7 @@ class Rules:
         former = {
             (name, each) for name, version, model in ran if version != self.active[name] for each in listens_to(model)
         }
-        self.former = _by_type([((each,), name) for name, each in sorted(former)])
+        former_by_type = _by_type([((each,), name) for name, each in sorted(former)])
         # Which journeys have an `as soon as` that an event of a type can change, in a version that somebody may be in.
         watching = [(name, version) for name, version, model in ran if watches(model)]
         self.watched = _by_type(
@@ -595,22 +594,23 @@ class Rules:
                 )
             ]
         )
-        self.types = self.listeners.keys() | self.former.keys() | self.watched.keys()
+        self.types = self.listeners.keys() | former_by_type.keys() | self.watched.keys()
         self.silence = any(waits_for_silence(model) for _, _, model in ran)
         self.timed_traits = frozenset[str]().union(*(timed_by(model) for _, _, model in ran))
         others = [model for name, version, model in ran if version != self.active[name]]
-        self.recorded = self.plan.types | {each.kind for model in others for each in windows_of(_expressions(model))}
+        recorded = self.plan.types | {each.kind for model in others for each in windows_of(_expressions(model))}
+        case_types = self.holds_by_type.keys() | self.cases_by_type.keys()
         self.concerns = {
             kind: Concern(
                 self.listeners.get(kind, ()),
-                self.former.get(kind, ()),
+                former_by_type.get(kind, ()),
                 self.watched.get(kind, ()),
                 kind in self.types,
-                kind in self.recorded,
+                kind in recorded,
                 kind in UNDERSTOOD,
-                kind in self.case_types,
+                kind in case_types,
             )
-            for kind in {*self.types, *self.recorded, *UNDERSTOOD, *self.case_types}
+            for kind in {*self.types, *recorded, *UNDERSTOOD, *case_types}
         }
 
     def adopt(self, name: str, version: int) -> None:
