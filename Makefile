@@ -6,6 +6,8 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 COMPILED := build/compiled/.stamp
 HOT := $(wildcard schemas/*.py streams/*.py streams/engine/*.py schemas/avro/*.avsc)
+# Processes that share the tests: most wait for brokers half of the time. With 0 pytest itself runs them, for --pdb.
+JOBS ?= 2
 SEED ?= 1
 SCHEDULES ?= 10
 DRAWINGS := docs/stories/drawings
@@ -35,7 +37,7 @@ demo: $(STAMP) ## the bank-card story, end to end, on this machine
 	@$(BIN)/polku demo
 
 test: $(COMPILED) ## all tests; those about faults and guarantees need Apache Kafka and say so
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: $(STAMP) ## lint, types, dependency rule, generated files
 	$(BIN)/ruff check

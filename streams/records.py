@@ -110,13 +110,18 @@ def extent(settings: Settings, topic: str) -> int:
     """How many offsets a topic has from its beginnings to its ends: its records, and what transactions add."""
     consumer = connect(settings)
     try:
-        found = [
-            consumer.get_watermark_offsets(TopicPartition(topic, each), timeout=ANSWERS_WITHIN)
-            for each in partitions_of(consumer, settings, topic)
-        ]
+        found = _bounds(consumer, settings, topic)
     finally:
         consumer.close()
-    return sum(end - begin for begin, end in found)
+    return sum(end - begin for begin, end in found.values())
+
+
+def _bounds(consumer: Consumer, settings: Settings, topic: str) -> dict[int, tuple[int, int]]:
+    """Where each partition begins and ends, for readers of committed records."""
+    return {
+        each: consumer.get_watermark_offsets(TopicPartition(topic, each), timeout=ANSWERS_WITHIN)
+        for each in partitions_of(consumer, settings, topic)
+    }
 
 
 def read(
@@ -125,14 +130,16 @@ def read(
     """Every committed record of `topic`, partition by partition interleaved as they come, offsets rising in each."""
     consumer = connect(settings)
     try:
-        waiting = set(partitions_of(consumer, settings, topic))
+        # What a broker in trouble answers to a fetch may read like the end of a log: it is believed there only.
+        waiting = {partition: end for partition, (_, end) in _bounds(consumer, settings, topic).items()}
         consumer.assign([TopicPartition(topic, partition, start) for partition in waiting])
         while waiting:
             for message in consumer.consume(10_000, 0.1):
                 error = message.error()
                 if error is not None:
                     if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the client's public name for it
-                        waiting.discard(message.partition())
+                        if message.offset() >= waiting.get(message.partition(), 0):
+                            waiting.pop(message.partition(), None)
                         continue
                     raise TopicUnreachable(f"{topic}: {error.str()}")
                 if progress is not None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-WITHOUT_KAFKA = pytest.StashKey[str]()
+WITHOUT_KAFKA = "needs Apache Kafka"
 
 
 def pytest_configure() -> None:
@@ -30,12 +30,12 @@ def pytest_configure() -> None:
                 pytest.exit(f"{made.name} is older than {source.name}: run `make compile`, or delete it", 2)
 
 
-def give_up(config: pytest.Config, error: KafkaMissing) -> NoReturn:
+def give_up(error: KafkaMissing) -> NoReturn:
     """Skip the test, or fail it where a real Kafka is required."""
     if os.environ.get("POLKU_REQUIRE_KAFKA") == "1":
         pytest.fail(f"POLKU_REQUIRE_KAFKA=1, and there is no Apache Kafka: {error}", pytrace=False)
-    config.stash[WITHOUT_KAFKA] = str(error)
-    pytest.skip("needs Apache Kafka")
+    why = "" if str(error) == ADVICE else f" ({error})"
+    pytest.skip(f"{WITHOUT_KAFKA}{why}: {ADVICE}")
 
 
 def fresh(name: str) -> Path:
@@ -64,10 +64,10 @@ def kafka_or_missing() -> Iterator[Kafka | KafkaMissing]:
 
 
 @pytest.fixture
-def kafka(kafka_or_missing: Kafka | KafkaMissing, request: pytest.FixtureRequest) -> Kafka:
+def kafka(kafka_or_missing: Kafka | KafkaMissing) -> Kafka:
     """A real Apache Kafka, shared by the whole run: use topics of your own, see `topic_prefix`."""
     if isinstance(kafka_or_missing, KafkaMissing):
-        give_up(request.config, kafka_or_missing)
+        give_up(kafka_or_missing)
     return kafka_or_missing
 
 
@@ -78,14 +78,14 @@ def kafka_bootstrap(kafka: Kafka) -> str:
 
 
 @pytest.fixture
-def kafka_process(request: pytest.FixtureRequest) -> Iterator[KafkaProcess]:
+def kafka_process() -> Iterator[KafkaProcess]:
     """An Apache Kafka of the test's own, which it may kill, pause and restart; needs Java."""
     folder = fresh(uuid.uuid4().hex[:8])
     process = KafkaProcess(folder)
     try:
         process.start()
     except KafkaMissing as error:
-        give_up(request.config, error)
+        give_up(error)
     try:
         yield process
     finally:
@@ -125,8 +125,8 @@ def nothing_left_to_collect(request: pytest.FixtureRequest) -> Iterator[None]:
         gc.collect()
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say once what is missing and how to get it."""
-    if (missing := config.stash.get(WITHOUT_KAFKA, None)) is not None:
-        why = "" if missing == ADVICE else f" ({missing})"
-        terminalreporter.write_line(f"Tests that need Apache Kafka were skipped{why}: {ADVICE}", yellow=True)
+    reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", []) if report.longrepr]
+    if missing := next((reason for reason in reasons if WITHOUT_KAFKA in reason), ""):
+        terminalreporter.write_line(f"Tests were skipped: one {missing.removeprefix('Skipped: ')}", yellow=True)

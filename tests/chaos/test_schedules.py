@@ -40,13 +40,13 @@ LONG = 40.0
 
 
 @pytest.fixture(scope="module")
-def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+def cluster() -> Iterator[Cluster]:
     """A broker that the schedules of this module may kill."""
     cluster = Cluster(fresh("chaos"))
     try:
         cluster.__enter__()
     except KafkaMissing as error:
-        give_up(request.config, error)
+        give_up(error)
     try:
         yield cluster
     finally:

@@ -104,7 +104,7 @@ async def publish(bootstrap: str, names: Names, found: list[Action], transaction
 
 async def settled(bootstrap: str, names: Names, count: int) -> list[str]:
     """Wait for so many outcomes and return their kinds, sorted."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):  # a member that could not say good-bye is missed after a session timeout
         while len(found := await dump(bootstrap, names.outcomes)) < count:
             await asyncio.sleep(0.05)
     return sorted(decode_outcome(record.value, record.headers).kind for record in found)

@@ -217,9 +217,16 @@ def _published(found: Dump, computed: Published) -> None:
     expected = encoded(found.topics, computed)
     missing, unknown = expected - there, there - expected
     assert missing == unknown == Counter(), (
-        f"{sum(missing.values())} missing, {sum(unknown.values())} repeated or unknown: "
-        f"{[key[0] for key in list(missing)[:3]]} {[key[0] for key in list(unknown)[:3]]}"
+        f"{sum(missing.values())} missing {_by_topic(missing)}, {sum(unknown.values())} repeated or unknown "
+        f"{_by_topic(unknown)}; found {dict(Counter((record.topic, record.partition) for record in records))}"
     )
+
+
+def _by_topic(rows: Counter[Encoded]) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for (topic, _, _), count in rows.items():
+        found[topic] += count
+    return dict(found)
 
 
 def _states_never_go_back(found: Dump) -> None:
