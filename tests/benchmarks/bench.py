@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from schemas.codec import decode_action
 from tests.benchmarks.events import delete, expected_actions, fill
+from tests.benchmarks.steady import Machine
 from tests.support.kafka import BUILD, ROOT
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Bench:
     rounds: int
     scale: float = 1.0
     exact: bool = True
+    machine: Machine = field(default_factory=Machine)
     began: int = field(default_factory=lambda: int(time.time() * 1000))
     _count: int = 0
 
@@ -157,12 +159,14 @@ def say(result: object) -> None:
     sys.stderr.write(json.dumps(result) + "\n")
 
 
-def medians(runs: Iterable[dict[str, Any]], keys: Sequence[str] = MEASURED) -> dict[str, dict[str, float]]:
-    """Return the medians of some measures over the runs of each program."""
+def medians(runs: Iterable[dict[str, Any]], machine: Machine) -> dict[str, dict[str, float]]:
+    """Return the medians over the runs of each program that count, and how many do: `count`."""
     by_name: dict[str, list[dict[str, Any]]] = {}
     for run in runs:
         by_name.setdefault(run["what"], []).append(run)
-    return {
-        what: {key: round(statistics.median(run[key] for run in mine), 2) for key in keys if key in mine[0]}
-        for what, mine in by_name.items()
-    }
+    found = {}
+    for what, every in by_name.items():
+        mine = machine.steady(every)
+        found[what] = {key: round(statistics.median(run[key] for run in mine), 2) for key in MEASURED}
+        found[what]["count"] = len(mine)
+    return found

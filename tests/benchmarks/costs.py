@@ -52,23 +52,24 @@ stages:
 
 def journeys(bench: Bench) -> dict[str, Any]:
     """Vary the number of journeys; each event concerns two of them (with one journey: that one)."""
-    events, found = bench.sized(EVENTS), {}
-    for count in JOURNEYS:
-        pairs = max(1, count // 2)
-        made = bench.installation("journeys", definitions=definitions(count))
-        # Each customer belongs to one pair, so that all are at work and no profile grows.
-        given = [
-            Sample(
-                each.number, each.customer, each.kind if count == 1 else f"{each.kind}_{int(each.customer[1:]) % pairs}"
-            )
-            for each in samples(events, events // EVENTS_PER_CUSTOMER)
-        ]
-        made.begin()
-        made.fill(given, lambda each: polku_value(each, bench.began, devices=False))
-        made.run("router", events)
-        found[str(count)] = shown("journeys", count, made.run("journeys", events))
-        made.remove()
-    return {"journeys": found}
+    return {"journeys": each(bench, "journeys", JOURNEYS, of_journeys)}
+
+
+def of_journeys(bench: Bench, count: int) -> dict[str, Any]:
+    """Run the journeys agent with so many journeys."""
+    events, pairs = bench.sized(EVENTS), max(1, count // 2)
+    made = bench.installation("journeys", definitions=definitions(count))
+    # Each customer belongs to one pair, so that all are at work and no profile grows.
+    given = [
+        Sample(each.number, each.customer, each.kind if count == 1 else f"{each.kind}_{int(each.customer[1:]) % pairs}")
+        for each in samples(events, events // EVENTS_PER_CUSTOMER)
+    ]
+    made.begin()
+    made.fill(given, lambda each: polku_value(each, bench.began, devices=False))
+    made.run("router", events)
+    result = bench.machine.watched(made.run, "journeys", events)
+    made.remove()
+    return result
 
 
 def definitions(count: int) -> Path:
@@ -87,21 +88,30 @@ def definitions(count: int) -> Path:
 
 def customers(bench: Bench) -> dict[str, Any]:
     """Vary the number of customers who are known already when the measured events come."""
-    events, found = bench.sized(EVENTS), {}
-    for number in CUSTOMERS:
-        count = bench.sized(number)
-        made = bench.installation("customers")
-        made.begin()
-        chance = random.Random(2)
-        first = [Sample(each, f"c{each}", chance.choice(TYPES)) for each in range(count)]
-        made.fill(first, lambda each: polku_value(each, bench.began, devices=False))
-        made.run("worker", count)
-        later = [Sample(count + each, f"c{chance.randrange(count)}", chance.choice(TYPES)) for each in range(events)]
-        made.fill(later, lambda each: polku_value(each, bench.began, devices=False))
-        made.run("router", events, before=count)
-        found[str(count)] = shown("customers", count, made.run("journeys", events, before=count))
-        made.remove()
-    return {"customers": found}
+    return {"customers": each(bench, "customers", [bench.sized(number) for number in CUSTOMERS], of_customers)}
+
+
+def of_customers(bench: Bench, count: int) -> dict[str, Any]:
+    """Run the journeys agent when so many customers are known."""
+    events, chance = bench.sized(EVENTS), random.Random(2)
+    made = bench.installation("customers")
+    made.begin()
+    first = [Sample(each, f"c{each}", chance.choice(TYPES)) for each in range(count)]
+    made.fill(first, lambda each: polku_value(each, bench.began, devices=False))
+    made.run("worker", count)
+    later = [Sample(count + each, f"c{chance.randrange(count)}", chance.choice(TYPES)) for each in range(events)]
+    made.fill(later, lambda each: polku_value(each, bench.began, devices=False))
+    made.run("router", events, before=count)
+    result = bench.machine.watched(lambda: made.run("journeys", events, before=count))
+    made.remove()
+    return result
+
+
+def each(
+    bench: Bench, what: str, choices: Iterable[Any], run: Callable[[Bench, Any], dict[str, Any]]
+) -> dict[str, Any]:
+    """Run for each choice, undisturbed if the machine lets."""
+    return {str(choice): shown(what, choice, bench.machine.steadily(run, bench, choice)) for choice in choices}
 
 
 def properties(bench: Bench) -> dict[str, Any]:
@@ -173,15 +183,18 @@ def whole(
     settings: Callable[[Any], dict[str, object]] = lambda _: {},
 ) -> dict[str, Any]:
     """Run router and journeys together for each choice."""
-    events, found = bench.sized(EVENTS), {}
+    events = bench.sized(EVENTS)
     given = list(samples(events, events // EVENTS_PER_CUSTOMER))
-    for choice in choices:
+
+    def once(bench: Bench, choice: Any) -> dict[str, Any]:
         made = bench.installation(what, settings(choice))
         made.begin()
         made.fill(given, value(choice))
-        found[str(choice)] = shown(what, choice, made.run("worker", events))
+        result = bench.machine.watched(made.run, "worker", events)
         made.remove()
-    return found
+        return result
+
+    return each(bench, what, choices, once)
 
 
 def processes(bench: Bench) -> dict[str, Any]:
@@ -263,7 +276,8 @@ def tree_cpu(pid: int) -> float:
 def shown(what: str, choice: object, result: dict[str, Any]) -> dict[str, Any]:
     """Show a result and return what is kept of it."""
     say({"what": what, "choice": choice, **result})
-    return {key: result[key] for key in ("events", "events_per_s", "cpu_us_per_event")}
+    kept = "events", "events_per_s", "cpu_us_per_event", "loop_ns"
+    return {key: result[key] for key in kept if key in result}
 
 
 def ratios(results: dict[str, Any]) -> dict[str, float]:

@@ -102,12 +102,15 @@ def throughput(found: dict[str, Any], plot: Callable[[str, str], str]) -> Iterat
     rows = [(title, ours, medians[name]) for name, title, ours in THROUGHPUT if name in medians]
     yield "## Throughput\n"
     yield (
-        f"{found['events']:,} touchpoints, medians of rounds ({found['rounds']}); exactly once where nothing else is "
-        "said. CPU is that of the whole process, without the broker's.\n"
+        f"{found['events']:,} touchpoints, {found['rounds']} rounds, medians of the runs that the machine did not "
+        "disturb; exactly once where nothing else is said. CPU is that of the whole process, without the broker's.\n"
     )
     yield table(
-        ["", "events/s", "CPU per event"],
-        [[title, f"{each['events_per_s']:,.0f}", f"{each['cpu_us_per_event']:.1f} µs"] for title, _, each in rows],
+        ["", "events/s", "CPU per event", "runs"],
+        [
+            [title, f"{each['events_per_s']:,.0f}", f"{each['cpu_us_per_event']:.1f} µs", str(each.get("count", 1))]
+            for title, _, each in rows
+        ],
     )
     rates = [Bar(title, each["events_per_s"], f"{each['events_per_s']:,.0f}", ours) for title, ours, each in rows]
     yield plot("throughput", bars("Events per second", rates))

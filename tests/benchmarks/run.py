@@ -152,7 +152,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help=f"sections, comma-separated: {','.join(SECTIONS)}")
     parser.add_argument("--events", type=int, default=300_000, help="events of each run of the throughput section")
-    parser.add_argument("--rounds", type=int, default=2, help="rounds of the throughput section")
+    parser.add_argument("--rounds", type=int, default=4, help="rounds of the throughput section")
     parser.add_argument("--quick", action="store_true", help="a fifth of the size, one round")
     arguments = parser.parse_args()
     chosen = arguments.only.split(",") if arguments.only else list(SECTIONS)
