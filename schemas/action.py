@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 
 
-class Link(msgspec.Struct, frozen=True, array_like=True):
+class Link(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Where a message's link leads: a path of the site, and the position at which a form resumes (None: no resume)."""
 
     path: str
     position: str | None = None
 
 
-class Action(msgspec.Struct, frozen=True, kw_only=True):
+class Action(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One request to one channel.
 
     `action_id` is deterministic: a receiver is idempotent by remembering it. Times are milliseconds since 1970 UTC and
@@ -54,7 +54,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     offer: str | None = None
 
 
-class Withdrawal(msgspec.Struct, frozen=True, kw_only=True):
+class Withdrawal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An action that must no longer be delivered, or be removed where it stands. Key in its topic: the action id."""
 
     action_id: str
@@ -65,7 +65,7 @@ class Withdrawal(msgspec.Struct, frozen=True, kw_only=True):
     at: int
 
 
-class Suppression(msgspec.Struct, frozen=True, kw_only=True):
+class Suppression(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An address that must not be contacted. A tombstone lifts it.
 
     Key in its topic: `address_hash(...)` of a dead address, `contact_key(...)` of that where the customer forbade it.
@@ -77,7 +77,7 @@ class Suppression(msgspec.Struct, frozen=True, kw_only=True):
     at: int
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
+class Identity(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Who holds an identifier now. Key in its topic: kind:id; nobody: a tombstone."""
 
     identifier: str

@@ -11,7 +11,7 @@ VERDICTS = (
 )
 
 
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
+class Decision(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One verdict.
 
     `verdict`: sent, held, refused, withdrawn, ended, merged, pinned or ignored; of a promise made, at-risk, broken,

@@ -21,7 +21,7 @@ KINDS = (
 )
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One fact about one action. `outcome_id` is deterministic; `at` is milliseconds since 1970 UTC.
 
     `permanent` tells a hard bounce (the address is dead) from a soft one.

@@ -24,7 +24,7 @@ CUSTOMERS_MERGED = "customers_merged"  # properties `from`, `into`
 LOGGED_OUT = "logged_out"  # the identifiers it names are claimed for nobody
 
 
-class Touchpoint(msgspec.Struct, frozen=True, kw_only=True):
+class Touchpoint(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One event of one customer.
 
     `event_id` names the event for ever: a repeat among its profile's recent events changes nothing. `occurred_at` is in

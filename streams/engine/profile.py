@@ -22,7 +22,7 @@ EMITTED, DELIVERED, FAILED, WITHDRAWN, LATE = range(5)
 TAKES_A_SLOT = frozenset({EMITTED, DELIVERED, LATE})  # of caps, distances and ceilings
 
 
-class Trait(msgspec.Struct, frozen=True, array_like=True):
+class Trait(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A trait's value with its rank (1: said of a known customer), time (ms) and event."""
 
     value: Any
@@ -31,7 +31,7 @@ class Trait(msgspec.Struct, frozen=True, array_like=True):
     event_id: str
 
 
-class Consent(msgspec.Struct, frozen=True, array_like=True):
+class Consent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A word on one purpose, or on contact as a whole: when it was said, by which event, and where (`source`)."""
 
     granted: bool
@@ -40,7 +40,7 @@ class Consent(msgspec.Struct, frozen=True, array_like=True):
     source: str = ""
 
 
-class Case(msgspec.Struct, frozen=True, array_like=True):
+class Case(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An open or closed case of a hold; it is open while it was opened later than it was closed, and `until` (ms)."""
 
     opened: int = 0
@@ -48,7 +48,7 @@ class Case(msgspec.Struct, frozen=True, array_like=True):
     until: int = 0  # 0: until it is closed
 
 
-class Kept(msgspec.Struct, frozen=True, array_like=True):
+class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a case carries under one name, from the newest event by (time in ms, event id)."""
 
     value: Any
@@ -56,7 +56,7 @@ class Kept(msgspec.Struct, frozen=True, array_like=True):
     event_id: str
 
 
-class Dossier(msgspec.Struct, frozen=True, array_like=True):
+class Dossier(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A case of the policy's `cases`: when it was last opened, closed, paused and resumed (ms), and what it carries.
 
     `since` is the first opening after `closed`; `channels` maps each channel to when the case was last on it.
@@ -71,7 +71,7 @@ class Dossier(msgspec.Struct, frozen=True, array_like=True):
     channels: dict[str, int] = {}
 
 
-class Contact(msgspec.Struct, array_like=True):
+class Contact(msgspec.Struct, array_like=True, gc=False):
     """An action that was emitted: enough to cap, withdraw and explain it. Times are ms; `address` is hashed."""
 
     at: int
@@ -93,7 +93,7 @@ class Contact(msgspec.Struct, array_like=True):
     offer: str = ""
 
 
-class Held(msgspec.Struct, frozen=True, array_like=True):
+class Held(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A proposed action that waits for a hold to end, or `until` (ms), with its evaluated parameters."""
 
     action_id: str
@@ -115,7 +115,7 @@ class Held(msgspec.Struct, frozen=True, array_like=True):
         return topic[:MAX_TOPIC] if isinstance(topic, str) else ""
 
 
-class Promise(msgspec.Struct, frozen=True, array_like=True):
+class Promise(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A promise that is open: the nth of its instance, when it was made, is due and is at risk (ms), and who owns it.
 
     `due` 0: never; `risk` 0: never, or no more.
@@ -128,7 +128,7 @@ class Promise(msgspec.Struct, frozen=True, array_like=True):
     owner: str = ""
 
 
-class Instance(msgspec.Struct, array_like=True):
+class Instance(msgspec.Struct, array_like=True, gc=False):
     """One customer's way through one journey. `fired` maps a timer's index to the base time it fired for."""
 
     id: str
@@ -155,7 +155,7 @@ class Instance(msgspec.Struct, array_like=True):
     noticed: list[bytes] = []
 
 
-class Latest(msgspec.Struct, frozen=True, array_like=True):
+class Latest(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The last value of a property, with the time (ms) and the digest of the event that said it."""
 
     at: int
@@ -163,14 +163,14 @@ class Latest(msgspec.Struct, frozen=True, array_like=True):
     value: Any
 
 
-class Hold(msgspec.Struct, frozen=True, array_like=True):
+class Hold(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An identifier that a customer holds, by the claim (time, event_id) that won it."""
 
     time: int
     event_id: str
 
 
-class Carried(msgspec.Struct, frozen=True, array_like=True):
+class Carried(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The customer id that actions carry, from the newest `customers_merged` (time, event_id)."""
 
     time: int
@@ -178,7 +178,7 @@ class Carried(msgspec.Struct, frozen=True, array_like=True):
     customer: str
 
 
-class Profile(msgspec.Struct, array_like=True):
+class Profile(msgspec.Struct, array_like=True, gc=False):
     """Everything Polku knows of one customer, or of one identifier that no customer holds."""
 
     format: int

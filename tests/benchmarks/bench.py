@@ -17,7 +17,6 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from schemas.codec import decode_action
 from tests.benchmarks.events import delete, expected_actions, fill
-from tests.benchmarks.steady import Machine
 from tests.support.kafka import BUILD, ROOT
 
 if TYPE_CHECKING:
@@ -40,7 +39,6 @@ class Bench:
     rounds: int
     scale: float = 1.0
     exact: bool = True
-    machine: Machine = field(default_factory=Machine)
     began: int = field(default_factory=lambda: int(time.time() * 1000))
     _count: int = 0
 
@@ -159,14 +157,16 @@ def say(result: object) -> None:
     sys.stderr.write(json.dumps(result) + "\n")
 
 
-def medians(runs: Iterable[dict[str, Any]], machine: Machine) -> dict[str, dict[str, float]]:
-    """Return the medians over the runs of each program that count, and how many do: `count`."""
+def medians(runs: Iterable[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return the medians over the runs of each program, how many there were, and the least and most rate of them."""
     by_name: dict[str, list[dict[str, Any]]] = {}
     for run in runs:
         by_name.setdefault(run["what"], []).append(run)
-    found = {}
-    for what, every in by_name.items():
-        mine = machine.steady(every)
-        found[what] = {key: round(statistics.median(run[key] for run in mine), 2) for key in MEASURED}
-        found[what]["count"] = len(mine)
-    return found
+    return {what: median(mine) for what, mine in by_name.items()}
+
+
+def median(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Return the medians of what was measured in some runs of one thing."""
+    rates = [run["events_per_s"] for run in runs]
+    found: dict[str, float] = {key: round(statistics.median(run[key] for run in runs), 2) for key in MEASURED}
+    return found | {"runs": len(runs), "least_per_s": min(rates), "most_per_s": max(rates)}

@@ -15,17 +15,19 @@ from confluent_kafka import Consumer, TopicPartition
 
 from schemas.codec import encode_touchpoint_avro
 from schemas.touchpoint import Touchpoint
-from tests.benchmarks.bench import DEFINITIONS, FOLDER, Bench, Installation, say, with_journeys
+from tests.benchmarks.bench import DEFINITIONS, FOLDER, Bench, Installation, median, say, with_journeys
 from tests.benchmarks.events import PROPERTIES, TYPES, Sample, polku_value, samples
 from tests.support.installation import committed
 from tests.support.kafka import admin_client
 from tests.support.workers import WorkerProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
 EVENTS = 120_000
 EVENTS_PER_CUSTOMER = 30
+# Of what must not cost more as it grows: the machine alone makes two runs of one thing differ by a third.
+ROUNDS = 3
 JOURNEYS = (1, 2, 10, 100)
 CUSTOMERS = (10_000, 100_000, 1_000_000)
 PROPERTY_COUNTS = (3, 10, 50)
@@ -52,7 +54,7 @@ stages:
 
 def journeys(bench: Bench) -> dict[str, Any]:
     """Vary the number of journeys; each event concerns two of them (with one journey: that one)."""
-    return {"journeys": each(bench, "journeys", JOURNEYS, of_journeys)}
+    return {"journeys": each(bench, "journeys", JOURNEYS, of_journeys, ROUNDS)}
 
 
 def of_journeys(bench: Bench, count: int) -> dict[str, Any]:
@@ -67,7 +69,7 @@ def of_journeys(bench: Bench, count: int) -> dict[str, Any]:
     made.begin()
     made.fill(given, lambda each: polku_value(each, bench.began, devices=False))
     made.run("router", events)
-    result = bench.machine.watched(made.run, "journeys", events)
+    result = made.run("journeys", events)
     made.remove()
     return result
 
@@ -88,7 +90,7 @@ def definitions(count: int) -> Path:
 
 def customers(bench: Bench) -> dict[str, Any]:
     """Vary the number of customers who are known already when the measured events come."""
-    return {"customers": each(bench, "customers", [bench.sized(number) for number in CUSTOMERS], of_customers)}
+    return {"customers": each(bench, "customers", [*map(bench.sized, CUSTOMERS)], of_customers, ROUNDS)}
 
 
 def of_customers(bench: Bench, count: int) -> dict[str, Any]:
@@ -102,16 +104,21 @@ def of_customers(bench: Bench, count: int) -> dict[str, Any]:
     later = [Sample(count + each, f"c{chance.randrange(count)}", chance.choice(TYPES)) for each in range(events)]
     made.fill(later, lambda each: polku_value(each, bench.began, devices=False))
     made.run("router", events, before=count)
-    result = bench.machine.watched(lambda: made.run("journeys", events, before=count))
+    result = made.run("journeys", events, before=count)
     made.remove()
     return result
 
 
 def each(
-    bench: Bench, what: str, choices: Iterable[Any], run: Callable[[Bench, Any], dict[str, Any]]
+    bench: Bench, what: str, choices: Sequence[Any], run: Callable[[Bench, Any], dict[str, Any]], rounds: int = 1
 ) -> dict[str, Any]:
-    """Run for each choice, undisturbed if the machine lets."""
-    return {str(choice): shown(what, choice, bench.machine.steadily(run, bench, choice)) for choice in choices}
+    """Run for each choice in turn, so many rounds; return the medians."""
+    runs: dict[str, list[dict[str, Any]]] = {str(choice): [] for choice in choices}
+    for _ in range(rounds):
+        for choice in choices:
+            runs[str(choice)].append(run(bench, choice))
+            say({"what": what, "choice": choice, **runs[str(choice)][-1]})
+    return {choice: median(found) for choice, found in runs.items()}
 
 
 def properties(bench: Bench) -> dict[str, Any]:
@@ -178,7 +185,7 @@ def partitions(bench: Bench) -> dict[str, Any]:
 def whole(
     bench: Bench,
     what: str,
-    choices: Iterable[Any],
+    choices: Sequence[Any],
     value: Callable[[Any], Callable[[Sample], bytes]],
     settings: Callable[[Any], dict[str, object]] = lambda _: {},
 ) -> dict[str, Any]:
@@ -190,7 +197,7 @@ def whole(
         made = bench.installation(what, settings(choice))
         made.begin()
         made.fill(given, value(choice))
-        result = bench.machine.watched(made.run, "worker", events)
+        result = made.run("worker", events)
         made.remove()
         return result
 
@@ -199,15 +206,18 @@ def whole(
 
 def processes(bench: Bench) -> dict[str, Any]:
     """Vary the number of processes of one worker, over 12 partitions."""
-    events, found = bench.sized(2 * EVENTS), {}
+    events = bench.sized(2 * EVENTS)
     given = list(samples(events, events // EVENTS_PER_CUSTOMER))
-    for count in PROCESSES:
+
+    def once(bench: Bench, count: int) -> dict[str, Any]:
         made = bench.installation("processes", SMALL)
         made.begin()
         made.fill(given, lambda each: polku_value(each, bench.began, devices=False))
-        found[str(count)] = shown("processes", count, backlog(bench, made, count, events))
+        result = backlog(bench, made, count, events)
         made.remove()
-    return {"processes": found}
+        return result
+
+    return {"processes": each(bench, "processes", PROCESSES, once)}
 
 
 def backlog(bench: Bench, made: Installation, count: int, events: int) -> dict[str, Any]:
@@ -271,13 +281,6 @@ def tree_cpu(pid: int) -> float:
     while more := {child for child, parent in parents.items() if parent in tree} - tree:
         tree |= more
     return sum(spent.get(each, 0) for each in tree) / ticks
-
-
-def shown(what: str, choice: object, result: dict[str, Any]) -> dict[str, Any]:
-    """Show a result and return what is kept of it."""
-    say({"what": what, "choice": choice, **result})
-    kept = "events", "events_per_s", "cpu_us_per_event", "loop_ns"
-    return {key: result[key] for key in kept if key in result}
 
 
 def ratios(results: dict[str, Any]) -> dict[str, float]:

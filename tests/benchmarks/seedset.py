@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from schemas.codec import encode_touchpoint_avro
 from schemas.touchpoint import Touchpoint
 from tests.benchmarks.bench import FOLDER, Bench
-from tests.benchmarks.costs import EVENTS, EVENTS_PER_CUSTOMER, shown
+from tests.benchmarks.costs import EVENTS, EVENTS_PER_CUSTOMER, ROUNDS, each
 from tests.benchmarks.events import Sample
 from tests.support.kafka import ROOT
 
@@ -49,10 +49,10 @@ PAGES = ("/credit-cards", "/credit-cards/gold", "/mortgages", "/mortgages/rates"
 
 def section(bench: Bench) -> dict[str, Any]:
     """Measure the journeys agent on what twenty journeys must react to."""
-    return {"seeds": shown("seeds", "20 journeys", bench.machine.steadily(once, bench))}
+    return {"seeds": each(bench, "seeds", ["20 journeys"], once, ROUNDS)["20 journeys"]}
 
 
-def once(bench: Bench) -> dict[str, Any]:
+def once(bench: Bench, _: str) -> dict[str, Any]:
     """Run it once."""
     events = bench.sized(EVENTS)
     made = bench.installation("seeds", definitions=definitions(FOLDER / "definitions-seeds"))
@@ -62,7 +62,7 @@ def once(bench: Bench) -> dict[str, Any]:
     made.begin()
     made.fill((each for each, _ in given.values()), lambda each: value(each, given[each.number][1], bench.began))
     made.run("router", events)
-    result = bench.machine.watched(made.run, "journeys", events)
+    result = made.run("journeys", events)
     made.remove()
     return result
 

@@ -1,8 +1,7 @@
 """Events per second and CPU per event: the router and the journeys agent, apart and together, beside other engines.
 
-Every round runs each program once, and beside each run stands how fast the machine was just then; what is compared are
-medians over the runs that it did not disturb (tests/benchmarks/steady.py). All do the job of the mini bank journey; of
-Polku, the actions that reached Kafka are counted, and each must be there once.
+Every round runs each program once, so that a slow minute of the machine hits all; what is compared are medians. All do
+the job of the mini bank journey; of Polku, the actions that reached Kafka are counted, and each must be there once.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ KAFKA_STREAMS_EVENTS = 600_000
 WARM_COPIES = 5
 FAUST_EVENTS = 20_000
 AT_LEAST = "at_least_once"
-ALONE = "router", "journeys"
 KINDS: dict[str, dict[str, object]] = {
     "": {},
     " without decisions": {"decisions": "off"},
@@ -48,24 +46,23 @@ def section(bench: Bench) -> dict[str, Any]:
         if beside is not None:
             for result in beside.round(first=number == 0):
                 note(result)
-    return {"events": len(given), "rounds": bench.rounds, "medians": medians(runs, bench.machine), "runs": runs}
+    return {"events": len(given), "rounds": bench.rounds, "medians": medians(runs), "runs": runs}
 
 
 def polku(bench: Bench, given: list[Sample]) -> list[dict[str, Any]]:
     """Run each agent alone, then both in one process; with and without decisions; by both guarantees."""
-    found, watched = [], bench.machine.watched
+    found = []
     for kind, settings in KINDS.items():
         alone = bench.installation("a", settings)
         alone.begin()
         alone.fill(given, lambda each: polku_value(each, bench.began, devices=False))
-        found += [watched(alone.run, what, len(given)) | {"what": f"{what}{kind}"} for what in ALONE]
-        found[-1] |= alone.count_actions(given)
+        found.append(alone.run("router", len(given)) | {"what": f"router{kind}"})
+        found.append(alone.run("journeys", len(given)) | {"what": f"journeys{kind}"} | alone.count_actions(given))
         alone.remove()
         both = bench.installation("b", settings)
         both.begin()
         both.fill(given, lambda each: polku_value(each, bench.began, devices=False))
-        found.append(watched(both.run, "worker", len(given)) | {"what": f"worker{kind}"})
-        found[-1] |= both.count_actions(given)
+        found.append(both.run("worker", len(given)) | {"what": f"worker{kind}"} | both.count_actions(given))
         both.remove()
     return found
 
@@ -100,11 +97,11 @@ class Beside:
                 ),
                 f"faust {AT_LEAST}": lambda: peers.faust(boot, topic, bench.sized(FAUST_EVENTS)),
             }
-        found = [bench.machine.watched(run) | {"what": what} for what, run in programs.items()]
+        found = [run() | {"what": what} for what, run in programs.items()]
         if first and boot == peers.FIXED_BOOTSTRAP:
             long = f"{topic}x{WARM_COPIES}"
             peers.copy(folder, topic, long, WARM_COPIES)
-            warm = bench.machine.watched(peers.kafka_streams, folder, boot, long, self._cold * WARM_COPIES)
+            warm = peers.kafka_streams(folder, boot, long, self._cold * WARM_COPIES)
             found.append(warm | {"what": "kafka-streams warm"})
             delete(boot, long)
         for part in ("peer-quix-", "peer-ks-", "peer-faust-", "changelog__peer-"):
