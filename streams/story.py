@@ -8,22 +8,17 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from rich.text import Text
 
-from schemas.identifiers import DEFAULT_KINDS, IdentifierError, profile_of
-from schemas.outcome import Outcome
-from schemas.touchpoint import Touchpoint
-from streams.definitions import TEST_SUFFIX, Definitions, library
-from streams.engine.durations import duration
+from streams.definitions import Definitions, library
 from streams.engine.rules import Library
-from streams.problems import choose
 from streams.reasons import after
-from streams.simulator import Simulator
-from streams.storyfile import Expectation, Step, Story
+from streams.storyarms import drawn
+from streams.storyfile import Expectation, Story
+from streams.storyplay import Played, StoryError, play
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -60,17 +55,6 @@ class Result:
         return all(line.mark == "ok" for line in self.lines)
 
 
-@dataclass(slots=True)
-class Played:
-    """All that came of a story, in order."""
-
-    simulator: Simulator
-    actions: list[tuple[int, Action]]
-    withdrawals: list[tuple[Withdrawal, Action | None]]
-    decisions: list[Decision]
-    profiles: list[str]
-
-
 def run_all(definitions: Definitions, stories: Iterable[Story]) -> Iterator[Result]:
     """Play each story by itself; the definitions must be without errors."""
     known = library(definitions.loaded())
@@ -86,7 +70,7 @@ def run(known: Library, story: Story) -> Result:
     result = Result(story)
     try:
         played = play(known, story)
-    except _StoryError as error:
+    except StoryError as error:
         result.lines.append(Line("-", str(error), f"{story.file}:{error.line}"))
         return result
     expected = {kind: [item for item in story.expect if item.kind == kind] for kind in ("action", "withdrawn")}
@@ -108,80 +92,10 @@ def run(known: Library, story: Story) -> Result:
     )
     others = {"decision": _decision, "stage": _stage}
     result.lines += [others[item.kind](story, item, played) for item in story.expect if item.kind in others]
+    for each in drawn(story, played):
+        where = f"{story.file}:{each.item.line}" if each.item is not None and not each.good else ""
+        result.lines.append(Line("ok" if each.good else "-", each.text, where))
     return result
-
-
-class _StoryError(Exception):
-    """A step that cannot be played; `line` is where it stands."""
-
-    def __init__(self, line: int, message: str) -> None:
-        super().__init__(message)
-        self.line = line
-
-
-def play(known: Library, story: Story) -> Played:
-    """Play what is given, on four journal partitions."""
-    simulator = Simulator(known, partitions=4)
-    profiles: dict[str, None] = {}
-    for number, step in enumerate(story.given, 1):
-        if step.kind == "when":
-            touchpoint = _touchpoint(step, number)
-            try:
-                profiles[profile_of(touchpoint.identifiers)] = None
-            except IdentifierError as error:
-                raise _StoryError(step.line, str(error)) from None
-            simulator.touchpoint(touchpoint, step.at)
-        elif step.kind == "outcome":
-            simulator.outcome(_outcome(step, number, simulator.actions), step.at)
-        else:
-            simulator.advance_to(step.at)
-    if story.given:
-        simulator.advance_to(story.given[-1].at)
-    sent = {decision.action_id: decision.at for decision in simulator.decisions if decision.verdict == "sent"}
-    actions = [(sent.get(action.action_id, action.proposed_at), action) for action in simulator.actions]
-    actions.sort(key=lambda pair: pair[0])  # stable: partitions publish side by side
-    by_id = {action.action_id: action for action in simulator.actions}
-    withdrawals = [(taken, by_id.get(taken.action_id)) for taken in simulator.withdrawals]
-    withdrawals.sort(key=lambda pair: pair[0].at)
-    return Played(simulator, actions, withdrawals, list(simulator.decisions), list(profiles))
-
-
-def _touchpoint(step: Step, number: int) -> Touchpoint:
-    values = step.values
-    identifiers = {kind: values[kind] for kind in DEFAULT_KINDS if kind in values}
-    late = duration(values["late"]) if "late" in values else 0
-    return Touchpoint(
-        event_id=values.get("id", f"event-{number}"),
-        type=values["when"],
-        channel=values.get("channel", "web"),
-        occurred_at=step.at - late,
-        identifiers=identifiers | values.get("identifiers", {}),
-        properties=values.get("with", {}),
-    )
-
-
-def _outcome(step: Step, number: int, actions: list[Action]) -> Outcome:
-    of = step.values.get("of", len(actions))
-    if isinstance(of, str):
-        like = [action for action in actions if action.action == of]
-        if not like:
-            known = choose(of, {action.action for action in actions}, "no action has happened yet")
-            raise _StoryError(step.line, f"no action '{of}' to have an outcome; {known}")
-        action = like[-1]
-    elif isinstance(of, int) and 1 <= of <= len(actions):
-        action = actions[of - 1]
-    else:
-        raise _StoryError(step.line, f"there is no action number {of}; so far there are {len(actions)}")
-    return Outcome(
-        outcome_id=f"outcome-{number}",
-        action_id=action.action_id,
-        profile=action.profile,
-        kind=step.values["outcome"],
-        channel=action.channel,
-        at=step.at,
-        permanent=step.values.get("permanent") is True,
-        detail=str(step.values.get("detail", "")),
-    )
 
 
 # ---- what was seen, in the words of expectations
@@ -316,8 +230,8 @@ def _stage(story: Story, item: Expectation, played: Played) -> Line:
         profile = played.simulator.profile(name)
         for journey, instance in (profile.instances if profile is not None else {}).items():
             found.setdefault(journey, instance)
-    stem = Path(story.file).name.removesuffix(TEST_SUFFIX)
-    journey = item.values.get("journey") or (stem if stem in found else next(iter(found), stem))
+    named = story.journey
+    journey = item.values.get("journey") or (named if named in found else next(iter(found), named))
     if journey not in found:
         return Line("-", f"expected {_wanted(item)}; nobody is in journey '{journey}'", where)
     instance = found[journey]

@@ -1,4 +1,4 @@
-"""What stories name and their folder does not have: kinds of action they expect, event types that nobody listens to."""
+"""What stories name and their folder does not have: kinds of action, arms, holdouts, event types nobody listens to."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from streams.definitions import library
 from streams.engine.rules import Rules
 from streams.problems import Problem, choose, did_you_mean
 from streams.simulator import activations
+from streams.storyarms import Unknown, draw
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,9 +23,9 @@ _ROUTED = (touchpoint.CUSTOMERS_MERGED, touchpoint.LOGGED_OUT)
 
 
 def unknown_names(definitions: Definitions, stories: Iterable[Story]) -> list[Problem]:
-    """Kinds of action that the policy does not have; event types much like one that a definition names."""
+    """Kinds of action that the policy lacks; splits, arms and holdouts; event types much like one that is named."""
     stories = list(stories)
-    return sorted([*_kinds(definitions, stories), *_types(definitions, stories)])
+    return sorted([*_kinds(definitions, stories), *_draws(definitions, stories), *_types(definitions, stories)])
 
 
 def _kinds(definitions: Definitions, stories: Iterable[Story]) -> Iterator[Problem]:
@@ -37,6 +38,16 @@ def _kinds(definitions: Definitions, stories: Iterable[Story]) -> Iterator[Probl
                     yield Problem(
                         story.file, *item.places[key], f"unknown kind of action '{kind}'", choose(str(kind), known)
                     )
+
+
+def _draws(definitions: Definitions, stories: Iterable[Story]) -> Iterator[Problem]:
+    known = library(definitions.loaded())
+    for story in stories:
+        for item in story.expect:
+            found = draw(item, story, known) if item.kind in ("arm", "held_out") else None
+            if isinstance(found, Unknown):
+                place = item.places.get(found.key, item.places[item.kind])
+                yield Problem(story.file, *place, found.message, found.way_out)
 
 
 def _types(definitions: Definitions, stories: Iterable[Story]) -> Iterator[Problem]:

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from streams.yamltext import Node
 
 StepKind = Literal["when", "outcome", "wait", "until"]
-ExpectKind = Literal["action", "decision", "withdrawn", "stage"]
+ExpectKind = Literal["action", "decision", "withdrawn", "stage", "arm", "held_out"]
+
+STORY = ("test", "delivers", "given", "expect")
 
 STEPS: dict[StepKind, tuple[str, ...]] = {
     "when": ("at", "channel", "with", "id", "late", "identifiers", *DEFAULT_KINDS),
@@ -43,6 +45,8 @@ EXPECTATIONS: dict[ExpectKind, tuple[str, ...]] = {
     "decision": ("at", "gate", "reason", "action", "channel", "purpose", "journey", "stage", "value", "bound", "offer"),
     "withdrawn": ("at", "channel", "reason"),
     "stage": ("journey", "profile", "ended"),
+    "arm": ("split", "journey", "profile"),
+    "held_out": ("holdout", "journey", "profile"),
 }
 _TIMES = ("at", "until", "expires")
 _DURATION = re.compile(r"[1-9][0-9]{0,5}[smhdw]")
@@ -72,13 +76,19 @@ class Expectation:
 
 @dataclass(slots=True)
 class Story:
-    """One test."""
+    """One test. With `delivers`, the channels take each action in the moment in which it goes out."""
 
     file: str
     line: int
     test: str
+    delivers: bool = False
     given: list[Step] = field(default_factory=list)
     expect: list[Expectation] = field(default_factory=list)
+
+    @property
+    def journey(self) -> str:
+        """The journey that its file is named after."""
+        return Path(self.file).name.removesuffix(TEST_SUFFIX)
 
 
 def read(path: Path) -> tuple[list[Story], list[Problem]]:
@@ -132,14 +142,17 @@ class _Reader:
             self.wrong(node, "a story is a map of keys", "begin with 'test: <a sentence>', then 'given:' and 'expect:'")
             return None
         self.now = self.start = None
-        self.keys(node, ("test", "given", "expect"))
+        self.keys(node, STORY)
         for key in ("test", "given", "expect"):
             if key not in node.fields:
                 self.wrong(node, f"this story has no '{key}'", f"add '{key}: ...'")
         test = node.text("test")
         if "test" in node.fields and not test:
             self.wrong(node.fields["test"], "'test' must be a sentence", "say what is expected, in quotes if need be")
-        story = Story(self.file, node.line, test or "")
+        delivers = node.get("delivers")
+        if delivers is not None and not isinstance(delivers.value, bool):
+            self.wrong(delivers, "'delivers' must be true or false", "write 'delivers: true', or leave it out")
+        story = Story(self.file, node.line, test or "", delivers is not None and delivers.value is True)
         story.given = list(self.steps(node.get("given")))
         story.expect = list(self.expectations(node.get("expect")))
         return story
@@ -253,12 +266,17 @@ class _Reader:
     def expectations(self, expect: Node | None) -> Iterator[Expectation]:
         for node in self.listed(expect, "expect"):
             # A decision names its action as well, so it is asked first.
-            kind = self.kind(node, ("decision", "withdrawn", "action", "stage"), "expect")
+            kind = self.kind(node, ("decision", "withdrawn", "action", "stage", "arm", "held_out"), "expect")
             if kind is None:
                 continue
             self.keys(node, (kind, *EXPECTATIONS[kind]))  # type: ignore[index]  # a kind of EXPECTATIONS
-            if not isinstance(node.fields[kind].value, str):
+            if kind == "held_out":
+                self.holdout(node)
+            elif not isinstance(node.fields[kind].value, str):
                 self.wrong(node.fields[kind], f"'{kind}' must be text", "name it")
+            for key in ("journey", "profile", "split", "holdout") if kind in ("stage", "arm", "held_out") else ():
+                if key in node.fields and not isinstance(node.fields[key].value, str):
+                    self.wrong(node.fields[key], f"'{key}' must be text", "name it, in quotes if need be")
             values = {key: child.plain() for key, child in node.fields.items()}
             for key, known in (("decision", VERDICTS), ("gate", GATES)) if kind == "decision" else ():
                 if key in values and values[key] not in known:
@@ -273,3 +291,10 @@ class _Reader:
                         self.wrong(node.fields[key], f"'{values[key]}' is no time", way_out)
                     values[key] = at
             yield Expectation(kind, node.line, values, places)  # type: ignore[arg-type]  # as above
+
+    def holdout(self, node: Node) -> None:
+        if not isinstance(node.fields["held_out"].value, bool):
+            self.wrong(node.fields["held_out"], "'held_out' must be true or false", "write 'held_out: true'")
+        if "holdout" in node.fields and "journey" in node.fields:
+            message = "'holdout' asks for one of the policy, 'journey' for the journey's own"
+            self.wrong(node, message, "leave one of them out", "journey")

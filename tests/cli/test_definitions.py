@@ -124,6 +124,17 @@ def test_test_refuses_what_check_refuses(folder: Path) -> None:
     assert ran.out == ""
 
 
+def test_test_refuses_arms_that_there_are_not(folder: Path) -> None:
+    """With the place of the word, and the way out, before anything is played."""
+    stories = folder / "journeys" / "onboarding_test.yaml"
+    stories.write_text("test: t\ngiven: []\nexpect:\n  - {arm: warm, split: greeting}\n  - {held_out: true}\n")
+    ran = polku("test", folder)
+    assert ran.code == 2
+    assert "onboarding_test.yaml:4:11: error: journey 'onboarding' has no splits\n" in ran.err
+    assert "onboarding_test.yaml:5:16: error: journey 'onboarding' holds nobody out\n" in ran.err
+    assert ran.out == ""
+
+
 def test_a_folder_without_tests_says_where_to_write_them(folder: Path) -> None:
     """Nothing to run is no success."""
     for path in (folder / "journeys").glob("*_test.yaml"):

@@ -28,8 +28,8 @@ from streams.checks import check_directory
 from streams.definitions import library, load, read_document
 from streams.explain import Story, explain
 from streams.problems import errors
-from streams.story import play
 from streams.storyfile import moment, read
+from streams.storyplay import play
 from streams.tell import tell
 from tests.language.test_broken import HERE
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from schemas.outcome import KINDS as OUTCOMES
 from streams.checks import check_directory
 from streams.definitions import load
 from streams.engine.conditions import Scope, compile_condition
 from streams.problems import errors
 from streams.story import run_all
-from streams.storyfile import read
+from streams.storyfile import EXPECTATIONS, STEPS, STORY, read
 from tests.language.test_broken import HERE
 from tests.language.test_stories import printed
 
@@ -82,7 +83,7 @@ def journey(example: Example) -> str:
 EXAMPLES = examples()
 JOURNEYS = [example for example in EXAMPLES if example.kind in ("journey", "handlers", "keys", "rules")]
 (POLICY,) = (example.text for example in EXAMPLES if example.kind == "policy")
-(STORY,) = (example.text for example in EXAMPLES if example.kind == "story")
+STORIES = "".join(example.text for example in EXAMPLES if example.kind == "story")
 CONDITIONS = [line for example in EXAMPLES if example.kind == "cel" for line in example.text.splitlines()]
 
 
@@ -114,7 +115,7 @@ def test_examples_are_sound_and_do_what_they_say(example: Example, tmp_path: Pat
     assert errors(check_directory(definitions)) == []
     if example.kind == "journey":
         path = tmp_path / "journeys" / "card_test.yaml"
-        path.write_text(STORY)
+        path.write_text(STORIES)
     else:
         path = HERE / "reference" / f"{example.heading}.yaml"
     stories, problems = read(path)
@@ -152,3 +153,27 @@ def test_every_story_has_its_example() -> None:
 def test_conditions(text: str) -> None:
     """Each condition of the page compiles."""
     compile_condition(text, Scope(event=True, vars=frozenset({"limit"})))
+
+
+@pytest.mark.parametrize(
+    ("table", "known"),
+    [
+        ("key of a story", dict.fromkeys(STORY, ())),
+        ("in `given`", STEPS),
+        ("in `expect`", EXPECTATIONS),
+    ],
+)
+def test_the_tables_of_stories_are_complete(table: str, known: dict[str, tuple[str, ...]]) -> None:
+    """Each kind of line has a row, which names each of its keys, and nothing that is none."""
+    rows = re.search(rf"^\| {table} \| \|\n\|---\|---\|\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
+    assert rows is not None
+    found = {row[0]: row[1:] for row in (re.findall(r"`(\w+)[`:]", line) for line in rows[1].splitlines())}
+    values = {"web", "true", "false"}  # that the rows name as well
+    assert {kind: set(keys) - values for kind, keys in found.items()} == {kind: {*keys} for kind, keys in known.items()}
+
+
+def test_the_outcomes_of_stories_are_listed() -> None:
+    """All that a channel can say, and that alone."""
+    listed = re.search(r"Outcomes are (.*?)\.", PAGE, re.DOTALL)
+    assert listed is not None
+    assert tuple(re.findall(r"`(\w+)`", listed[1])) == OUTCOMES

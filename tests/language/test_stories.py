@@ -170,6 +170,17 @@ expect:
         ("test: t\ngiven: []\nexpect:\n  - {decision: refuse}\n", "4:16", "unknown verdict 'refuse'"),
         ("test: t\ngiven: []\nexpect:\n  - {decision: held, gate: cap}\n", "4:28", "unknown gate 'cap'"),
         ("test: t\ngiven: []\nexpect:\n  - {action: 3}\n", "4:14", "'action' must be text"),
+        ("test: t\ngiven: []\nexpect: []\ndelivers: yes please\n", "4:11", "'delivers' must be true or false"),
+        ("test: t\ngiven: []\nexpect: []\ndeliver: true\n", "4:1", "unknown key 'deliver'"),
+        ("test: t\ngiven: []\nexpect:\n  - {arm: 3}\n", "4:11", "'arm' must be text"),
+        ("test: t\ngiven: []\nexpect:\n  - {arm: a, split: [b]}\n", "4:21", "'split' must be text"),
+        ("test: t\ngiven: []\nexpect:\n  - {arm: a, splits: b}\n", "4:14", "unknown key 'splits'"),
+        ("test: t\ngiven: []\nexpect:\n  - {held_out: global}\n", "4:16", "'held_out' must be true or false"),
+        (
+            "test: t\ngiven: []\nexpect:\n  - {held_out: true, holdout: a, journey: b}\n",
+            "4:34",
+            "'holdout' asks for one of the policy",
+        ),
     ],
 )
 def test_badly_written_stories(text: str, place: str, message: str, tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from streams.definitions import library, load
-from streams.story import play
 from streams.storyfile import Story, load_stories
+from streams.storyplay import play
 from tests.properties.logs import run
 
 SEEDS = Path(__file__).parents[2] / "seeds"
