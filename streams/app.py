@@ -74,11 +74,13 @@ def build_app(settings: Settings, shell: Shell) -> Worker:
 
     async def router(stream: Any) -> None:
         async for event in stream.events():
-            shell.tasks.deliver(event.value)
+            for batch in event.value:
+                shell.tasks.deliver(batch)
 
     async def journeys(stream: Any) -> None:
         async for event in stream.events():
-            shell.tasks.deliver(event.value)
+            for batch in event.value:
+                shell.tasks.deliver(batch)
 
     def fetches(*names: str) -> Any:
         return app.topic(*names, schema=BatchSchema(), acks=False)

@@ -112,6 +112,9 @@ class Settings(BaseSettings):
     transactions_per_second: Annotated[float, Field(ge=0)] = Field(
         300, description="transactions a worker begins per second at most, its tasks in turn; 0: without a limit"
     )
+    transactions_at_once: Annotated[int, Field(ge=0)] = Field(
+        4, description="transactions of a worker under way together; 0: as many as it has tasks"
+    )
 
     # Local state
     store: StoreKind = StoreKind.ROCKSDB

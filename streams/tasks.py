@@ -44,6 +44,8 @@ PARK_SECONDS = 15.0
 SLICE = 500
 # So long the next fetch of a backlog is waited for.
 GATHER_SECONDS = 0.2
+# And so long at most, while a transaction commits anyway.
+COMMIT_LASTS = 2.0
 
 log = logs.get("task")
 
@@ -270,8 +272,10 @@ class Task(ABC):
             if self._commit is None and self.dirty() and not more:
                 wait = self._until_turn()
                 if wait <= 0:
-                    await self._begin_commit()
-                    continue
+                    if self.shell.tasks.pace.begin(self.tp, time.monotonic(), self.inbox.wake):
+                        await self._begin_commit()
+                        continue
+                    wait = pause
             if more:
                 await asyncio.sleep(0)
                 continue
@@ -299,10 +303,14 @@ class Task(ABC):
         return not self.held and self.inbox.records > 0 and self.absorbed < limit and young
 
     def _gathering(self) -> bool:
-        """Tell whether more should come before it is absorbed: of a backlog, or of what comes while a commit lasts."""
-        if self._throttled or self.inbox.records >= self._enough:
+        """Tell whether more of a backlog should come before it is absorbed: soon, or at least while a commit lasts.
+
+        Where there is none, what is here is absorbed at once, so that it is ready for the next transaction's turn.
+        """
+        inbox = self.inbox
+        if self._throttled or inbox.records >= self._enough:
             return False
-        return self._commit is not None or self.inbox.more_comes(GATHER_SECONDS)
+        return inbox.more_comes(GATHER_SECONDS if self._commit is None else COMMIT_LASTS)
 
     async def _check_position(self) -> None:
         thread = self.shell.consumer.thread
@@ -348,7 +356,11 @@ class Task(ABC):
         outbox, done = await self.submit(count)
         self.outbox = Outbox()
         self._commit = asyncio.create_task(self._write(self._lane, outbox, self.position, count, done))
-        self._commit.add_done_callback(lambda _: self.inbox.wake.set())
+        self._commit.add_done_callback(self._committed)
+
+    def _committed(self, _: object) -> None:
+        self.shell.tasks.pace.end(self.tp, time.monotonic())
+        self.inbox.wake.set()
 
     async def _write(
         self, lane: Lane, outbox: Outbox, position: int, count: int, done: Callable[[int | None], None]
@@ -415,7 +427,7 @@ class Tasks:
 
     def __init__(self, shell: Shell, kinds: dict[str, type[Task]]) -> None:
         self._shell, self._kinds = shell, kinds
-        self.pace = Pace(shell.settings.transactions_per_second)
+        self.pace = Pace(shell.settings.transactions_per_second, shell.settings.transactions_at_once)
         self.tasks: dict[TopicPartition, Task] = {}
 
     def deliver(self, batch: Batch) -> None:

@@ -136,6 +136,8 @@ def test_an_internal_takes_what_it_took(function: Any, parameters: list[str]) ->
         (GroupCoordinator.request_rejoin, ["_rejoin_needed_fut"]),
         # What a fetch holds is made by the class of this name, which the transport replaces.
         (fetcher.Fetcher._proc_fetch_request, ["PartitionRecords("]),
+        # How much a fetch waits for, and how long, is asked anew for each.
+        (fetcher.Fetcher._get_actions_per_node, ["self._fetch_max_wait_ms", "self._fetch_min_bytes"]),
         # A request prepares itself for what the broker speaks, and reads the header of its own answer.
         (AIOKafkaConnection.send, ["request.prepare(self._versions)", "build_request_header("]),
         (AIOKafkaConnection._handle_frame, ["request.parse_response_header(", "request.RESPONSE_TYPE"]),

@@ -21,6 +21,7 @@ class Consumer:
     def __init__(self, meanwhile: Any) -> None:
         self.asked: list[set[TopicPartition]] = []
         self._meanwhile = meanwhile
+        self._fetcher = SimpleNamespace()
 
     async def getmany(self, *tps: TopicPartition, **_: int) -> dict[TopicPartition, list[str]]:
         """Return one record of each partition."""
@@ -36,7 +37,7 @@ class Consumer:
 def thread(meanwhile: Any) -> tuple[FetchThread, Consumer]:
     """A fetch thread without Kafka, with both partitions open."""
     made, consumer = FetchThread.__new__(FetchThread), Consumer(meanwhile)
-    made.settings = SimpleNamespace(max_poll_records=10)  # type: ignore[assignment]
+    made.settings = SimpleNamespace(max_poll_records=10, fetch_wait=0.5)  # type: ignore[assignment]
     made.opened, made.full, made.lost = {A, B}, set(), {}
     made.epochs, made.numbers = defaultdict(int), defaultdict(int)
     made._ensure_consumer = lambda: consumer  # type: ignore[method-assign]

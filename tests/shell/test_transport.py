@@ -11,7 +11,7 @@ from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 
 from streams.inbox import BACKLOG, Inbox
-from streams.transport import Batch, FetchThread
+from streams.transport import GATHER_BYTES, GATHER_MS, Batch, BatchConsumer, FetchThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +25,7 @@ class FakeConsumer:
     def __init__(self, fetch: Callable[[], Any]) -> None:
         self.fetch = fetch
         self.sought: list[int] = []
+        self._fetcher = SimpleNamespace()
 
     async def getmany(self, *_: TopicPartition, **__: Any) -> Any:
         """Return what `fetch` says."""
@@ -53,7 +54,7 @@ def thread(fetch: Callable[[], Any]) -> FetchThread:
     made = FetchThread.__new__(FetchThread)
     made.opened, made.full, made.lost = set(), set(), {}
     made.epochs, made.numbers = defaultdict(int), defaultdict(int)
-    made.settings = SimpleNamespace(max_poll_records=100)  # type: ignore[assignment]
+    made.settings = SimpleNamespace(max_poll_records=100, fetch_wait=0.5)  # type: ignore[assignment]
     made._consumer = FakeConsumer(fetch)
     return made
 
@@ -109,6 +110,42 @@ def test_an_offset_missing_from_before_the_seek_is_no_trouble() -> None:
     made = thread(fetch)
     assert asyncio.run(story()) == []
     assert TP in made.opened
+
+
+def test_brokers_gather_while_records_come() -> None:
+    """The first record after a pause is answered at once; the fetches after it bring what came within a moment."""
+    fetched: list[Any] = [{TP: records(0, 1)}, {TP: records(1, 9)}, {}]
+    made = thread(lambda: fetched.pop(0))
+    asked = []
+
+    async def story() -> None:
+        await made.open(TP, 0)
+        while fetched:
+            await made.fetch()
+            of = made._consumer._fetcher  # type: ignore[union-attr]
+            asked.append((of._fetch_min_bytes, of._fetch_max_wait_ms))
+
+    asyncio.run(story())
+    assert asked == [(GATHER_BYTES, GATHER_MS), (GATHER_BYTES, GATHER_MS), (1, 500)]
+
+
+def test_what_a_fetch_brings_of_a_topic_is_one_message() -> None:
+    """Also when the partition that gives it its name was revoked meanwhile; then without that one's records."""
+    tps = [TopicPartition("journal", each) for each in range(3)]
+    batches = [Batch(tp, 1, 1, [SimpleNamespace(offset=0, timestamp=0)]) for tp in tps]
+    handed: list[Any] = []
+
+    async def callback(message: Any) -> None:
+        if message.partition == 0:
+            raise KeyError(message.tp)
+        handed.append((message.partition, [batch.tp.partition for batch in message.value]))
+
+    made = BatchConsumer.__new__(BatchConsumer)
+    made.callback = callback
+    made.app = SimpleNamespace(consumer_generation_id=1)  # type: ignore[assignment]
+    asyncio.run(made._deliver(batches))
+    asyncio.run(made._deliver(batches[:1]))
+    assert handed == [(1, [1, 2])]
 
 
 def test_an_inbox_takes_fetches_of_its_epoch_in_order() -> None:
