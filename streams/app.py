@@ -74,13 +74,11 @@ def build_app(settings: Settings, shell: Shell) -> Worker:
 
     async def router(stream: Any) -> None:
         async for event in stream.events():
-            for batch in event.value:
-                shell.tasks.deliver(batch)
+            shell.tasks.deliver(event.value)
 
     async def journeys(stream: Any) -> None:
         async for event in stream.events():
-            for batch in event.value:
-                shell.tasks.deliver(batch)
+            shell.tasks.deliver(event.value)
 
     def fetches(*names: str) -> Any:
         return app.topic(*names, schema=BatchSchema(), acks=False)

@@ -430,10 +430,11 @@ class Tasks:
         self.pace = Pace(shell.settings.transactions_per_second, shell.settings.transactions_at_once)
         self.tasks: dict[TopicPartition, Task] = {}
 
-    def deliver(self, batch: Batch) -> None:
-        """Hand a fetch to its task."""
-        if (task := self.tasks.get(batch.tp)) is not None:
-            task.deliver(batch)
+    def deliver(self, batches: Iterable[Batch]) -> None:
+        """Hand what a fetch brought to the tasks of its partitions."""
+        for batch in batches:
+            if (task := self.tasks.get(batch.tp)) is not None:
+                task.deliver(batch)
 
     async def revoked(self) -> None:
         """Every partition may go: end all transactions."""

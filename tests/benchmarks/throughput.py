@@ -13,7 +13,6 @@ from tests.benchmarks.bench import Bench, medians, say
 from tests.benchmarks.events import create, delete, fill, peer_value, polku_value, samples
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from tests.benchmarks.events import Sample
@@ -84,26 +83,24 @@ class Beside:
         """Run each once; what takes long, in the first round only."""
         bench, folder, topic = self._bench, self._folder, self._topic
         boot = bench.bootstrap
-        programs: dict[str, Callable[[], dict[str, Any]]] = {
-            "quix": lambda: peers.quix(folder, boot, topic, self._events),
-            "kafka-streams": lambda: peers.kafka_streams(folder, boot, topic, self._cold),
-            "decode-only": lambda: peers.decode_only(folder, boot, topic, self._events),
-        }
+        found = [
+            {"what": "quix"} | peers.quix(folder, boot, topic, self._events),
+            {"what": "kafka-streams"} | peers.kafka_streams(folder, boot, topic, self._cold),
+            {"what": "decode-only"} | peers.decode_only(folder, boot, topic, self._events),
+        ]
         if first:
-            programs |= {
-                f"quix {AT_LEAST}": lambda: peers.quix(folder, boot, topic, self._events, exactly_once=False),
-                f"kafka-streams {AT_LEAST}": lambda: peers.kafka_streams(
-                    folder, boot, topic, self._cold, exactly_once=False
-                ),
-                f"faust {AT_LEAST}": lambda: peers.faust(boot, topic, bench.sized(FAUST_EVENTS)),
-            }
-        found = [run() | {"what": what} for what, run in programs.items()]
-        if first and boot == peers.FIXED_BOOTSTRAP:
-            long = f"{topic}x{WARM_COPIES}"
-            peers.copy(folder, topic, long, WARM_COPIES)
-            warm = peers.kafka_streams(folder, boot, long, self._cold * WARM_COPIES)
-            found.append(warm | {"what": "kafka-streams warm"})
-            delete(boot, long)
+            found += [
+                {"what": "quix at_least_once"} | peers.quix(folder, boot, topic, self._events, exactly_once=False),
+                {"what": "kafka-streams at_least_once"}
+                | peers.kafka_streams(folder, boot, topic, self._cold, exactly_once=False),
+                {"what": "faust at_least_once"} | peers.faust(boot, topic, bench.sized(FAUST_EVENTS)),
+            ]
+            if boot == peers.FIXED_BOOTSTRAP:
+                long = f"{topic}x{WARM_COPIES}"
+                peers.copy(folder, topic, long, WARM_COPIES)
+                warm = peers.kafka_streams(folder, boot, long, self._cold * WARM_COPIES)
+                found.append({"what": "kafka-streams warm"} | warm)
+                delete(boot, long)
         for part in ("peer-quix-", "peer-ks-", "peer-faust-", "changelog__peer-"):
             delete(boot, part)
         return found

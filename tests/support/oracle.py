@@ -223,10 +223,7 @@ def _published(found: Dump, computed: Published) -> None:
 
 
 def _by_topic(rows: Counter[Encoded]) -> dict[str, int]:
-    found: Counter[str] = Counter()
-    for (topic, _, _), count in rows.items():
-        found[topic] += count
-    return dict(found)
+    return dict(Counter(topic for topic, _, _ in rows.elements()))
 
 
 def _states_never_go_back(found: Dump) -> None:
